@@ -1,0 +1,124 @@
+/**
+ * The seams of the xDS engine. It moves named, versioned, already encoded resources; what they mean,
+ * and who may have them, is decided by the `Session` that the authenticator hands out.
+ */
+
+/** One resource as it goes on the wire. Immutable; the same object is shared by every stream that sends it. */
+export interface Resource {
+  readonly name: string;
+  readonly typeUrl: string;
+  /** Changes exactly when `body` changes. */
+  readonly version: string;
+  /** The encoded message (the `value` of its `google.protobuf.Any`). */
+  readonly body: Uint8Array;
+}
+
+/** What a client is told about one name it asked for. */
+export type Lookup =
+  | { readonly kind: 'found'; readonly resource: Resource }
+  /** The name could exist, but there is nothing under it now. */
+  | { readonly kind: 'absent' }
+  /** The name is unknown, or another's. The reason goes to the client: no secrets, nothing about others. */
+  | { readonly kind: 'refused'; readonly code: 'NOT_FOUND' | 'PERMISSION_DENIED'; readonly reason: string };
+
+/** What one authenticated client may see. Streams of one workload may share a view. */
+export interface View {
+  /** Cheap and synchronous: it is called for each name at each push. */
+  lookup(typeUrl: string, name: string): Lookup;
+  /** The names that a wildcard subscription means; `undefined` where the type has no wildcard. */
+  wildcard(typeUrl: string): readonly string[] | undefined;
+  /**
+   * Calls back, synchronously, when what `lookup` answers may have changed. The engine coalesces.
+   * @returns the function that stops it.
+   */
+  watch(listener: (changes: ViewChange) => void): () => void;
+  /** A name is wanted from now on / no longer wanted by one stream; views make costly things (keys) only on demand. */
+  retain?(typeUrl: string, name: string): void;
+  release?(typeUrl: string, name: string): void;
+}
+
+/** Changed names by type URL; `undefined` names: any name of the type. */
+export interface ViewChange {
+  readonly typeUrl: string;
+  readonly names?: ReadonlySet<string>;
+}
+
+/** What a caller showed when it opened a stream. */
+export interface Credentials {
+  /** From `authorization: Bearer ...`. Never logged. */
+  readonly bearer: string | undefined;
+  /** The peer's IP address without port, where the transport knows it. */
+  readonly peerAddress: string | undefined;
+}
+
+/** A stream's authenticated end. */
+export interface Session {
+  /** For logs, metrics and the stream bound of one client: stable per workload, no secret. */
+  readonly client: string;
+  readonly view: View;
+  /** When what was proven stops being proven (ms since the epoch). The stream ends before that. */
+  readonly expiresAtMs: number;
+  /** Aborted with a `StreamEnd` reason when the workload loses its right to be here. */
+  readonly revoked: AbortSignal;
+}
+
+/** Why the server ends a stream, as gRPC says it. The message goes to the client: no detail of what failed. */
+export interface StreamEnd {
+  readonly code: 'UNAUTHENTICATED' | 'PERMISSION_DENIED' | 'RESOURCE_EXHAUSTED' | 'UNAVAILABLE' | 'INVALID_ARGUMENT';
+  readonly message: string;
+}
+
+export type Admission = { readonly ok: true; readonly session: Session } | { readonly ok: false; readonly end: StreamEnd };
+
+/** Proves who is calling. Called once for each stream, before anything that it sent is looked at. */
+export interface Authenticator {
+  admit(credentials: Credentials, signal: AbortSignal): Promise<Admission>;
+}
+
+/** What happened on streams, as data that flows back: status, metrics, audit. Must not throw or block. */
+export interface DiscoveryObserver {
+  streamOpened?(event: StreamEvent): void;
+  streamClosed?(event: StreamEvent & { readonly reason: string }): void;
+  pushed?(event: PushEvent): void;
+  acked?(event: AckEvent): void;
+  nacked?(event: AckEvent & { readonly message: string }): void;
+  /** A name was refused on a stream that lives on. */
+  refused?(event: StreamEvent & { readonly typeUrl: string; readonly name: string; readonly reason: string }): void;
+}
+
+export interface StreamEvent {
+  readonly streamId: number;
+  readonly client: string;
+  readonly method: string;
+  /** As the client claims it; never trusted. Empty before the first request. */
+  readonly nodeId: string;
+}
+
+export interface PushEvent extends StreamEvent {
+  readonly typeUrl: string;
+  readonly nonce: string;
+  /** Name to version, as just sent. */
+  readonly resources: ReadonlyMap<string, string>;
+  readonly removed: readonly string[];
+  readonly bytes: number;
+}
+
+export interface AckEvent extends StreamEvent {
+  readonly typeUrl: string;
+  readonly nonce: string;
+  /** Name to version, as they were sent under that nonce. */
+  readonly resources: ReadonlyMap<string, string>;
+  /** From the send to this answer. */
+  readonly latencyMs: number;
+}
+
+/** Bounds that keep one client from costing others anything. */
+export interface DiscoveryLimits {
+  /** Bytes of one request message. */
+  readonly maxMessageBytes: number;
+  readonly maxStreamsPerClient: number;
+  /** Subscribed names of one stream, all types together. */
+  readonly maxNamesPerStream: number;
+  /** Streams being admitted at once; more are turned away with RESOURCE_EXHAUSTED. */
+  readonly maxConcurrentAdmissions: number;
+}

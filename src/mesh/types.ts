@@ -1,0 +1,83 @@
+import type { AuthorizationPolicy } from '../policy/index.ts';
+
+/** What exists now, reduced to the fields that are used. All values are immutable: a change is a new value. */
+
+export type Labels = Readonly<Record<string, string>>;
+
+export interface Namespace {
+  readonly kind: 'Namespace';
+  readonly name: string;
+  readonly labels: Labels;
+}
+
+export interface ServiceAccount {
+  readonly kind: 'ServiceAccount';
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly annotations: Labels;
+}
+
+export interface Pod {
+  readonly kind: 'Pod';
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly labels: Labels;
+  readonly annotations: Labels;
+  /** `default` where the manifest names none. */
+  readonly serviceAccount: string;
+  /** Empty until scheduled. */
+  readonly nodeName: string;
+  /** IPs in canonical text form. */
+  readonly ips: readonly string[];
+  readonly phase: 'Pending' | 'Running' | 'Succeeded' | 'Failed' | 'Unknown';
+  /** `metadata.deletionTimestamp` is set. */
+  readonly terminating: boolean;
+}
+
+export interface Service {
+  readonly kind: 'Service';
+  readonly namespace: string;
+  readonly name: string;
+  readonly selector: Labels;
+  readonly ports: readonly ServicePort[];
+}
+
+export interface ServicePort {
+  readonly name: string;
+  readonly port: number;
+  readonly targetPort: number | string;
+  readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+  readonly appProtocol: string;
+}
+
+/** The mesh's object for a policy: the parsed document, under its kind. */
+export interface PolicyObject {
+  readonly kind: 'AuthorizationPolicy';
+  readonly namespace: string;
+  readonly name: string;
+  readonly policy: AuthorizationPolicy;
+}
+
+export type MeshObject = Namespace | ServiceAccount | Pod | Service | PolicyObject;
+export type MeshKind = MeshObject['kind'];
+
+/** `namespace/name`; cluster-scoped kinds have just the name. */
+export type ObjectKey = string;
+
+export type MeshChange = {
+  [K in MeshKind]: {
+    readonly kind: K;
+    readonly key: ObjectKey;
+    readonly before: Extract<MeshObject, { kind: K }> | undefined;
+    readonly after: Extract<MeshObject, { kind: K }> | undefined;
+  };
+}[MeshKind];
+
+/** One batch that took effect at once. */
+export interface MeshNotice {
+  /** Grows by one with each batch that changed anything. */
+  readonly generation: number;
+  readonly changes: readonly MeshChange[];
+}
