@@ -81,3 +81,30 @@ export interface MeshNotice {
   readonly generation: number;
   readonly changes: readonly MeshChange[];
 }
+
+/** One wish of a source. A `set` with an equal object, or a `delete` of what is not there, changes nothing. */
+export type MeshUpdate =
+  | { readonly op: 'set'; readonly object: MeshObject }
+  | { readonly op: 'delete'; readonly kind: MeshKind; readonly key: ObjectKey };
+
+/** The object type of one kind. */
+export type ObjectOf<K extends MeshKind> = Extract<MeshObject, { kind: K }>;
+
+/** What selects policies: a pod, or the labels of one that may exist. */
+export interface PolicySubject {
+  readonly namespace: string;
+  readonly labels: Labels;
+}
+
+/** What selects workloads: a policy, or a selector that may become one. */
+export interface PolicySelector {
+  readonly namespace: string;
+  readonly selector: Labels;
+}
+
+export interface MeshOptions {
+  /** A policy in this namespace reaches every namespace. */
+  readonly rootNamespace: string;
+  /** Told of a listener that threw; the others have been or will be called. Default: a process warning. */
+  readonly onListenerError?: (error: unknown) => void;
+}

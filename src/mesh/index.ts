@@ -1,0 +1,21 @@
+export { keyOf, MESH_KINDS, namespacedKey } from './keys.ts';
+export { Mesh } from './mesh.ts';
+export type {
+  Labels,
+  MeshChange,
+  MeshKind,
+  MeshNotice,
+  MeshObject,
+  MeshOptions,
+  MeshUpdate,
+  Namespace,
+  ObjectKey,
+  ObjectOf,
+  Pod,
+  PolicyObject,
+  PolicySelector,
+  PolicySubject,
+  Service,
+  ServiceAccount,
+  ServicePort,
+} from './types.ts';
