@@ -1,0 +1,3 @@
+export type { FieldPath, Manifest, ManifestProblem, Manifests } from './types.ts';
+export { loadManifests } from './load.ts';
+export { readManifests } from './read.ts';

@@ -1,0 +1,136 @@
+import * as fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { readManifests } from './index.ts';
+
+const policy = `# a comment first
+apiVersion: v1
+kind: Pod
+metadata:
+  name: web
+  labels:
+    app.kubernetes.io/name: web
+spec:
+  containers:
+    - name: a
+      ports: [80,
+        81]
+    - name: b
+`;
+
+describe('readManifests', () => {
+  it('takes several documents apart and knows each field by its line', () => {
+    const { documents, problems } = readManifests(
+      `---\n---\n# nothing\n---\n${policy}---\nkind: Other\n`,
+      'a.yaml',
+    );
+    expect(problems).toEqual([]);
+    expect(documents.map(({ value, line, file }) => [value['kind'], line, file])).toEqual([
+      ['Pod', 6, 'a.yaml'],
+      ['Other', 19, 'a.yaml'],
+    ]);
+    const pod = documents[0]!;
+    expect(pod.lineOf('metadata.name')).toBe(9);
+    expect(pod.lineOf('metadata.labels["app.kubernetes.io/name"]')).toBe(11);
+    expect(pod.lineOf(['metadata', 'labels', 'app.kubernetes.io/name'])).toBe(11);
+    expect(pod.lineOf('spec.containers[0].ports[1]')).toBe(16);
+    expect(pod.lineOf('spec.containers[1].image.tag')).toBe(17);
+    expect(pod.lineOf('spec.containers[9]')).toBe(13);
+    expect(pod.lineOf('nothing.of[0].it')).toBe(6);
+    expect(pod.lineOf('')).toBe(6);
+  });
+
+  it('takes a List apart', () => {
+    const text = 'kind: List\napiVersion: v1\nitems:\n- kind: A\n  x:\n    y: 1\n- 7\n- kind: B\n';
+    const { documents, problems } = readManifests(text, 'l.yaml');
+    expect(documents.map(({ value, line }) => [value['kind'], line])).toEqual([
+      ['A', 4],
+      ['B', 8],
+    ]);
+    expect(documents[0]!.lineOf('x.y')).toBe(6);
+    expect(problems).toEqual([
+      { file: 'l.yaml', line: 7, field: 'items[1]', message: 'expected a mapping, found a number' },
+    ]);
+  });
+
+  it('reads JSON', () => {
+    const { documents, problems } = readManifests('{\n"kind": "Pod",\n"metadata": {"name": "a"}}', 'a.json');
+    expect(problems).toEqual([]);
+    expect(documents[0]!.value).toEqual({ kind: 'Pod', metadata: { name: 'a' } });
+    expect(documents[0]!.lineOf('metadata.name')).toBe(3);
+  });
+
+  it('follows aliases and merges', () => {
+    const { documents } = readManifests('base: &b\n  x: 1\nuse: *b\nmerged:\n  <<: *b\n  y: 2\n', 'a.yaml');
+    expect(documents[0]!.value).toEqual({ base: { x: 1 }, use: { x: 1 }, merged: { x: 1, y: 2 } });
+    expect(documents[0]!.lineOf('use.x')).toBe(2);
+  });
+
+  it.each([
+    ['duplicate keys', 'a: 1\nb: 2\na: 3\n', 3, /Map keys must be unique/],
+    ['bad indentation', 'a:\n  b: 1\n c: 2\n', 3, /not valid YAML/],
+    ['a tag of its own', 'a: !!js/function "x"\n', 1, /Unresolved tag/],
+    ['a bare scalar', 'hello\n', 1, /expected a mapping .* found a string/],
+    ['a list', '- a\n', 1, /found a list/],
+    ['deep nesting', `a: ${'['.repeat(20_000)}\n`, 1, /nested too deeply|not valid YAML/],
+  ])('reports %s, and reads what follows', (_name, text, line, message) => {
+    const { documents, problems } = readManifests(text, 'bad.yaml');
+    expect(documents).toEqual([]);
+    expect(problems[0]).toMatchObject({ file: 'bad.yaml', line, field: '' });
+    expect(problems[0]!.message).toMatch(message);
+  });
+
+  it('a bad document costs its neighbours nothing', () => {
+    const { documents, problems } = readManifests('kind: A\n---\na: 1\na: 2\n---\nkind: B\n', 'x.yaml');
+    expect(documents.map(({ value }) => value['kind'])).toEqual(['A', 'B']);
+    expect(problems.map(({ line }) => line)).toEqual([4]);
+  });
+
+  it('refuses an alias bomb', () => {
+    const levels = Array.from({ length: 12 }, (_, i) =>
+      i === 0 ? 'a0: &a0 [x, x, x, x, x, x, x, x, x, x]' : `a${i}: &a${i} [${`*a${i - 1}, `.repeat(10)}]`,
+    );
+    const { documents, problems } = readManifests(levels.join('\n'), 'bomb.yaml');
+    expect(documents).toEqual([]);
+    expect(problems[0]?.message).toMatch(/at most 100 alias expansions/);
+  });
+
+  it('keeps __proto__ an ordinary key', () => {
+    const { documents } = readManifests('__proto__:\n  polluted: true\n', 'p.yaml');
+    expect(Object.keys(documents[0]!.value)).toEqual(['__proto__']);
+    expect(({} as Record<string, unknown>)['polluted']).toBeUndefined();
+  });
+
+  it('never throws, whatever the text', () => {
+    const fragments = fc.constantFrom(
+      'a',
+      ':',
+      ' ',
+      '\n',
+      '- ',
+      '---\n',
+      '{',
+      '}',
+      '[',
+      ']',
+      '&a',
+      '*a',
+      '!t',
+      '"',
+      '|',
+      '#',
+      '%',
+    );
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.array(fragments, { maxLength: 40 }).map((x) => x.join('')),
+        ),
+        (text) => {
+          for (const document of readManifests(text, 'f').documents) document.lineOf('a[0].b');
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+});
