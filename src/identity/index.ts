@@ -1,0 +1,15 @@
+export { IdentityError, type IdentityErrorCode } from './errors.ts';
+export {
+  MAX_SPIFFE_ID_BYTES,
+  MAX_TRUST_DOMAIN_BYTES,
+  SpiffeId,
+  TrustDomain,
+  type WorkloadName,
+} from './spiffe-id.ts';
+export {
+  parseBundleMap,
+  TrustBundle,
+  type SpiffeBundleDocument,
+  type SpiffeBundleKey,
+  type TrustBundleParts,
+} from './trust-bundle.ts';
