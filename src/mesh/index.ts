@@ -1,3 +1,4 @@
+export { canonicalIp } from './ip.ts';
 export { keyOf, MESH_KINDS, namespacedKey } from './keys.ts';
 export { Mesh } from './mesh.ts';
 export type {

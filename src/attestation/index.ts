@@ -1,0 +1,20 @@
+export { AttestationError } from './errors.ts';
+export type { AttestationErrorCode } from './errors.ts';
+export type { PeerAddressMode } from './factors.ts';
+export { LocalAttestor } from './local-attestor.ts';
+export type { LocalAttestorOptions } from './local-attestor.ts';
+export { LocalIssuer } from './local-issuer.ts';
+export type { TokenRequest } from './local-issuer.ts';
+export type { JwksSource } from './token-verifier.ts';
+export type {
+  Attestor,
+  ClaimedWorkload,
+  Factor,
+  FactorVerdict,
+  Peer,
+  ProvenWorkload,
+  Refusal,
+  Verdict,
+  WorkloadWatch,
+} from './types.ts';
+export { WorkloadGuard } from './workload-guard.ts';
