@@ -1,6 +1,7 @@
 /**
- * Writes `proto/gen/envoy.json`: the part of Envoy's schema that Countersign speaks, as a protobufjs descriptor.
- * The source is a development dependency (docs/decisions/0002); nothing of it is copied into this repository.
+ * Writes protobufjs descriptors: `gen/envoy.json`, the part of Envoy's schema that Countersign speaks, and
+ * `gen/operator.json`, its own API. Envoy's schema comes from a development dependency (docs/decisions/0002);
+ * nothing of it is copied into this repository.
  */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -126,10 +127,18 @@ function withoutOptions(members: Record<string, Json>, part: string): Json {
   );
 }
 
-const root = loadAll();
-addResourceErrors(root);
-root.resolveAll();
-const pruned = prune(root.toJSON({ keepComments: false }) as Json, '', closure(root));
-const out = new URL('gen/', import.meta.url);
-mkdirSync(out, { recursive: true });
-writeFileSync(new URL('envoy.json', out), JSON.stringify(pruned));
+function write(name: string, descriptor: unknown): void {
+  const out = new URL('gen/', import.meta.url);
+  mkdirSync(out, { recursive: true });
+  writeFileSync(new URL(name, out), JSON.stringify(descriptor));
+}
+
+const envoy = loadAll();
+addResourceErrors(envoy);
+envoy.resolveAll();
+write('envoy.json', prune(envoy.toJSON({ keepComments: false }) as Json, '', closure(envoy)));
+
+const operator = new protobuf.Root();
+const operatorProto = new URL('countersign/operator/v1/operator.proto', import.meta.url);
+operator.loadSync(operatorProto.pathname, { keepCase: true });
+write('operator.json', operator.toJSON({ keepComments: false }));

@@ -1,0 +1,83 @@
+/** A factor of a proof and its outcome. */
+export interface AuditFactor {
+  readonly factor: string;
+  readonly outcome: string;
+}
+
+/**
+ * What an operator must be able to prove later. One event, one line of JSON.
+ * No event has a place for a token or a key.
+ */
+export type AuditEvent =
+  | {
+      readonly event: 'svid.issued';
+      /** `namespace/pod` that proved itself. */
+      readonly actor: string;
+      readonly id: string;
+      readonly serial: string;
+      /** SHA-256 of the leaf's DER, hex: what Envoy shows as the peer certificate's digest. */
+      readonly digest: string;
+      readonly notAfter: string;
+      readonly reason: 'first' | 'renewal' | 'ordered';
+      readonly factors: readonly AuditFactor[];
+    }
+  | {
+      readonly event: 'svid.refused';
+      readonly actor: string;
+      readonly id: string;
+      readonly factor: string;
+      readonly detail: string;
+    }
+  | {
+      readonly event: 'workload.admitted';
+      readonly actor: string;
+      readonly id: string;
+      readonly peer: string;
+      readonly tokenId: string;
+      readonly factors: readonly AuditFactor[];
+    }
+  | {
+      readonly event: 'workload.refused';
+      /** `namespace/pod` as a validly signed token claims it; `unknown` where nothing was proven. */
+      readonly actor: string;
+      readonly peer: string;
+      readonly factor: string;
+      readonly detail: string;
+    }
+  | {
+      readonly event: 'resource.refused';
+      readonly actor: string;
+      readonly resource: string;
+      readonly type: string;
+      readonly detail: string;
+    }
+  | {
+      readonly event: 'policy.changed';
+      readonly actor: string;
+      readonly policy: string;
+      readonly change: 'added' | 'updated' | 'removed';
+      readonly digest: string;
+      readonly generation: number;
+      /** How many workloads it selects now. */
+      readonly workloads: number;
+    }
+  | {
+      readonly event: 'policy.rejected';
+      readonly actor: string;
+      readonly where: string;
+      readonly detail: string;
+    }
+  | {
+      readonly event: 'push.rejected';
+      readonly actor: string;
+      readonly type: string;
+      readonly resources: readonly string[];
+      readonly detail: string;
+      readonly generation: number;
+    }
+  | {
+      readonly event: 'token.issued';
+      readonly actor: string;
+      readonly audience: string;
+      readonly notAfter: string;
+    };

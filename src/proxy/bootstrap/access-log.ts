@@ -1,0 +1,70 @@
+import type { BootstrapOptions, JsonObject, ListenerProtocol } from './types.ts';
+
+const rbac = { http: 'envoy.filters.http.rbac', tcp: 'envoy.filters.network.rbac' } as const;
+
+/**
+ * One JSON object a request (or TCP connection): who called whom, what became of it, and the rule that decided.
+ * The rule's name is `ns[<namespace>]-policy[<name>]-rule[<index>]`; the prefixes are those of the compiled filters.
+ */
+function fields(protocol: ListenerProtocol, direction: 'inbound' | 'outbound'): JsonObject {
+  const metadata = (key: string): string => `%DYNAMIC_METADATA(${rbac[protocol]}:${key})%`;
+  return {
+    time: '%START_TIME%',
+    direction,
+    source: direction === 'inbound' ? '%DOWNSTREAM_PEER_URI_SAN%' : '%UPSTREAM_LOCAL_URI_SAN%',
+    destination: direction === 'inbound' ? '%DOWNSTREAM_LOCAL_URI_SAN%' : '%UPSTREAM_PEER_URI_SAN%',
+    source_address: '%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%',
+    destination_address: '%DOWNSTREAM_LOCAL_ADDRESS%',
+    upstream_host: '%UPSTREAM_HOST%',
+    ...(protocol === 'http'
+      ? {
+          method: '%REQ(:METHOD)%',
+          path: '%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%',
+          authority: '%REQ(:AUTHORITY)%',
+          status: '%RESPONSE_CODE%',
+          details: '%RESPONSE_CODE_DETAILS%',
+        }
+      : { details: '%CONNECTION_TERMINATION_DETAILS%' }),
+    flags: '%RESPONSE_FLAGS%',
+    duration_ms: '%DURATION%',
+    tls_failure: '%DOWNSTREAM_TRANSPORT_FAILURE_REASON%',
+    upstream_failure: '%UPSTREAM_TRANSPORT_FAILURE_REASON%',
+    ...(direction === 'inbound'
+      ? {
+          denied_by: metadata('countersign_deny_enforced_effective_policy_id'),
+          allowed_by: metadata('countersign_allow_enforced_effective_policy_id'),
+          shadow_denied_by: metadata('countersign_deny_shadow_shadow_effective_policy_id'),
+          shadow_allowed_by: metadata('countersign_allow_shadow_shadow_effective_policy_id'),
+        }
+      : {}),
+  };
+}
+
+export function accessLog(
+  options: BootstrapOptions,
+  protocol: ListenerProtocol,
+  direction: 'inbound' | 'outbound',
+): readonly JsonObject[] {
+  const format: JsonObject = { log_format: { json_format: fields(protocol, direction) } };
+  if (options.accessLog === '-') {
+    return [
+      {
+        name: 'envoy.access_loggers.stdout',
+        typed_config: {
+          '@type': 'type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog',
+          ...format,
+        },
+      },
+    ];
+  }
+  return [
+    {
+      name: 'envoy.access_loggers.file',
+      typed_config: {
+        '@type': 'type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog',
+        path: options.accessLog,
+        ...format,
+      },
+    },
+  ];
+}

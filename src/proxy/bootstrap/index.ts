@@ -1,0 +1,28 @@
+import { appCluster, upstreamCluster } from './clusters.ts';
+import { inboundListener, listenerName, outboundListener, socketAddress } from './listeners.ts';
+import type { BootstrapOptions, JsonObject } from './types.ts';
+import { adsConfig } from './xds.ts';
+
+export { parseInbound, parseOutbound, parseEndpoint, BootstrapError } from './parse.ts';
+export type { BootstrapOptions, Endpoint, Inbound, JsonObject, ListenerProtocol, Outbound } from './types.ts';
+
+/** A complete Envoy v3 bootstrap: with it, the token file and the CA file, Envoy needs nothing else. */
+export function bootstrap(options: BootstrapOptions): JsonObject {
+  const inbound = options.inbound.map((spec) => ({ spec, name: listenerName('inbound', spec.listen) }));
+  const outbound = options.outbound.map((spec) => ({ spec, name: listenerName('outbound', spec.listen) }));
+  return {
+    node: { id: options.pod, cluster: options.pod.split('/')[0] ?? '' },
+    admin: { address: socketAddress({ address: '127.0.0.1', port: options.adminPort }) },
+    dynamic_resources: { ads_config: adsConfig(options) },
+    static_resources: {
+      listeners: [
+        ...inbound.map(({ spec, name }) => inboundListener(options, spec, name)),
+        ...outbound.map(({ spec, name }) => outboundListener(options, spec, name)),
+      ],
+      clusters: [
+        ...inbound.map(({ spec, name }) => appCluster(options, spec, name)),
+        ...outbound.map(({ spec, name }) => upstreamCluster(options, spec, name)),
+      ],
+    },
+  };
+}

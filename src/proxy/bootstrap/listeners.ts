@@ -1,0 +1,112 @@
+import { accessLog } from './access-log.ts';
+import { authzFilters } from './authz.ts';
+import { downstreamTls } from './tls.ts';
+import type { BootstrapOptions, Endpoint, Inbound, JsonObject, ListenerProtocol, Outbound } from './types.ts';
+
+const router: JsonObject = {
+  name: 'envoy.filters.http.router',
+  typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
+};
+
+export function socketAddress(endpoint: Endpoint): JsonObject {
+  return { socket_address: { address: endpoint.address, port_value: endpoint.port } };
+}
+
+export function listenerName(direction: 'inbound' | 'outbound', listen: Endpoint): string {
+  return `${direction}|${listen.address}|${listen.port}`;
+}
+
+/** HTTP/1.1 and HTTP/2; paths are normalized before they are judged, and forwarded as they were judged. */
+function httpManager(
+  options: BootstrapOptions,
+  direction: 'inbound' | 'outbound',
+  cluster: string,
+  filters: readonly JsonObject[],
+): JsonObject {
+  return {
+    name: 'envoy.filters.network.http_connection_manager',
+    typed_config: {
+      '@type':
+        'type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager',
+      stat_prefix: cluster,
+      codec_type: 'AUTO',
+      normalize_path: true,
+      merge_slashes: true,
+      // What `%2F` means differs between servers: a path that cannot be judged is refused.
+      path_with_escaped_slashes_action: 'REJECT_REQUEST',
+      common_http_protocol_options: {
+        max_connection_duration: `${options.maxConnectionSeconds}s`,
+        // A name with `_` may be read as one with `-` behind us, past a rule that looks at the header.
+        headers_with_underscores_action: 'REJECT_REQUEST',
+      },
+      // Inbound peers are other Envoys: what they say about a client further away is not proven.
+      ...(direction === 'inbound'
+        ? {
+            use_remote_address: true,
+            forward_client_cert_details: 'SANITIZE_SET',
+            set_current_client_cert_details: { uri: true },
+          }
+        : { use_remote_address: false }),
+      route_config: {
+        name: cluster,
+        virtual_hosts: [
+          {
+            name: 'all',
+            domains: ['*'],
+            routes: [{ match: { prefix: '/' }, route: { cluster, timeout: '0s' } }],
+          },
+        ],
+      },
+      http_filters: [...filters, router],
+      access_log: accessLog(options, 'http', direction),
+    },
+  };
+}
+
+function tcpProxy(options: BootstrapOptions, direction: 'inbound' | 'outbound', cluster: string): JsonObject {
+  return {
+    name: 'envoy.filters.network.tcp_proxy',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy',
+      stat_prefix: cluster,
+      cluster,
+      max_downstream_connection_duration: `${options.maxConnectionSeconds}s`,
+      access_log: accessLog(options, 'tcp', direction),
+    },
+  };
+}
+
+const alpn: Readonly<Record<ListenerProtocol, readonly string[]>> = { http: ['h2', 'http/1.1'], tcp: [] };
+
+export function inboundListener(options: BootstrapOptions, inbound: Inbound, cluster: string): JsonObject {
+  const authz = authzFilters(inbound.protocol);
+  return {
+    name: listenerName('inbound', inbound.listen),
+    address: socketAddress(inbound.listen),
+    filter_chains: [
+      {
+        transport_socket: downstreamTls(options, alpn[inbound.protocol]),
+        filters:
+          inbound.protocol === 'http'
+            ? [httpManager(options, 'inbound', cluster, authz)]
+            : [...authz, tcpProxy(options, 'inbound', cluster)],
+      },
+    ],
+  };
+}
+
+export function outboundListener(options: BootstrapOptions, outbound: Outbound, cluster: string): JsonObject {
+  return {
+    name: listenerName('outbound', outbound.listen),
+    address: socketAddress(outbound.listen),
+    filter_chains: [
+      {
+        filters: [
+          outbound.protocol === 'http'
+            ? httpManager(options, 'outbound', cluster, [])
+            : tcpProxy(options, 'outbound', cluster),
+        ],
+      },
+    ],
+  };
+}

@@ -1,0 +1,67 @@
+import { compile, type AuthorizationPolicy, type MeshSettings } from '../policy/index.ts';
+import type { EncodedResource, ResourceEncoder } from './encoder.ts';
+import { EXTENSION_CONFIG_TYPE, type FilterName } from './resource-types.ts';
+
+/** The authorization filters of one workload, by name. The same object for all workloads with the same policies. */
+export type FilterSet = ReadonlyMap<FilterName, EncodedResource>;
+
+/** Compiles each distinct list of policies once, whoever it selects. */
+export class FilterCache {
+  readonly #encoder: ResourceEncoder;
+  readonly #settings: MeshSettings;
+  readonly #sets = new Map<string, FilterSet>();
+  /** Equal bytes are one object, even where the policies differ. */
+  readonly #resources = new Map<string, EncodedResource>();
+
+  constructor(encoder: ResourceEncoder, settings: MeshSettings) {
+    this.#encoder = encoder;
+    this.#settings = settings;
+  }
+
+  get size(): number {
+    return this.#sets.size;
+  }
+
+  /** @param policies those that select the workload, in their stable order */
+  get(policies: readonly AuthorizationPolicy[]): FilterSet {
+    const key = policies.map((policy) => `${policy.namespace}/${policy.name}@${policy.digest}`).join('\n');
+    let set = this.#sets.get(key);
+    if (set === undefined) {
+      set = this.#compile(policies);
+      this.#sets.set(key, set);
+    }
+    return set;
+  }
+
+  /** Forgets what no workload uses any more. */
+  keepOnly(used: ReadonlySet<FilterSet>): void {
+    for (const [key, set] of this.#sets) if (!used.has(set)) this.#sets.delete(key);
+    const live = new Set([...this.#sets.values()].flatMap((set) => [...set.values()]));
+    for (const [key, resource] of this.#resources) if (!live.has(resource)) this.#resources.delete(key);
+  }
+
+  #compile(policies: readonly AuthorizationPolicy[]): FilterSet {
+    const set = new Map<FilterName, EncodedResource>();
+    for (const protocol of ['http', 'tcp'] as const) {
+      const filters = compile(policies, { protocol, settings: this.#settings });
+      for (const action of ['audit', 'deny', 'allow'] as const) {
+        const name: FilterName = `countersign.authz.${protocol}.${action}`;
+        set.set(
+          name,
+          this.#intern(
+            this.#encoder.encode(EXTENSION_CONFIG_TYPE, name, { typed_config: filters[action].typed_config }),
+          ),
+        );
+      }
+    }
+    return set;
+  }
+
+  #intern(resource: EncodedResource): EncodedResource {
+    const key = `${resource.name}@${resource.version}`;
+    const known = this.#resources.get(key);
+    if (known !== undefined) return known;
+    this.#resources.set(key, resource);
+    return resource;
+  }
+}

@@ -1,0 +1,194 @@
+import type { IssuedSvid } from '../authority/index.ts';
+import type { SpiffeId, TrustBundle } from '../identity/index.ts';
+import { keyOf, type Mesh, type MeshNotice, type ObjectKey, type Pod } from '../mesh/index.ts';
+import type { MeshSettings } from '../policy/index.ts';
+import { BundleSecrets } from './bundle-secrets.ts';
+import type { ResourceEncoder } from './encoder.ts';
+import { FilterCache, type FilterSet } from './filters.ts';
+import { SvidKeeper, type IssueReason } from './svid-keeper.ts';
+import { WorkloadProxy } from './workload-proxy.ts';
+
+export interface ProxiesOptions {
+  readonly encoder: ResourceEncoder;
+  readonly mesh: Mesh;
+  readonly settings: MeshSettings;
+  readonly bundle: () => TrustBundle;
+  readonly nowMs: () => number;
+  readonly random: () => number;
+  /** Makes an SVID for a proven workload. */
+  readonly issue: (workload: Workload) => IssuedSvid;
+  readonly observer: ProxiesObserver;
+}
+
+/** Who it is, as attestation proved it. */
+export interface Workload {
+  readonly id: SpiffeId;
+  readonly pod: Pod;
+}
+
+export interface ProxiesObserver {
+  issued(workload: Workload, svid: IssuedSvid, reason: IssueReason): void;
+  refused(workload: Workload, why: string): void;
+  failed(workload: Workload, error: Error): void;
+}
+
+interface Entry {
+  readonly workload: Workload;
+  readonly proxy: WorkloadProxy;
+  readonly keeper: SvidKeeper;
+  /** Proofs of the streams that are open; the SVID is renewed while any of them still holds. */
+  readonly rechecks: Set<() => string | undefined>;
+}
+
+/** A stream's hold on the proxy of its pod. */
+export interface ProxyLease {
+  readonly proxy: WorkloadProxy;
+  release(): void;
+}
+
+/**
+ * The connected workloads. Changes of the mesh and of the bundle come in, and reach just those that they concern.
+ * A workload is forgotten with its last stream, but not before its SVID would be renewed: an Envoy that comes back
+ * with a fresh token finds the SVID that it holds.
+ */
+export class Proxies {
+  readonly #options: ProxiesOptions;
+  readonly #bundles: BundleSecrets;
+  readonly #filters: FilterCache;
+  /** By pod UID: a pod re-created under the same name is another workload. */
+  readonly #byUid = new Map<string, Entry>();
+  readonly #unsubscribe: () => void;
+
+  constructor(options: ProxiesOptions) {
+    this.#options = options;
+    this.#bundles = new BundleSecrets(options.encoder, options.bundle);
+    this.#filters = new FilterCache(options.encoder, options.settings);
+    this.#unsubscribe = options.mesh.subscribe((notice) => this.#meshChanged(notice));
+  }
+
+  get size(): number {
+    return this.#byUid.size;
+  }
+
+  /** @param recheck proves the stream's workload again; text: why it no longer is what it was */
+  open(workload: Workload, recheck: () => string | undefined): ProxyLease {
+    const uid = workload.pod.uid;
+    let entry = this.#byUid.get(uid);
+    if (entry === undefined) {
+      entry = this.#create(workload);
+      this.#byUid.set(uid, entry);
+    }
+    const { rechecks, proxy } = entry;
+    rechecks.add(recheck);
+    let held = true;
+    return {
+      proxy,
+      release: (): void => {
+        if (held) rechecks.delete(recheck);
+        held = false;
+      },
+    };
+  }
+
+  /** Renews the SVID of a connected pod now. @returns undefined where the pod is not connected or was refused. */
+  renew(pod: ObjectKey): IssuedSvid | undefined {
+    for (const { workload, keeper } of this.#byUid.values()) {
+      if (keyOf(workload.pod) === pod) return keeper.renew();
+    }
+    return undefined;
+  }
+
+  /** Serial and times of the SVID that a connected pod holds. */
+  svidOf(pod: ObjectKey): { readonly svid: IssuedSvid; readonly renewAtMs: number } | undefined {
+    for (const { workload, keeper } of this.#byUid.values()) {
+      const svid = keeper.peek();
+      if (keyOf(workload.pod) === pod && svid !== undefined) return { svid, renewAtMs: keeper.renewAtMs };
+    }
+    return undefined;
+  }
+
+  /** The trust bundle is another one: every Envoy is told. */
+  bundleChanged(): void {
+    for (const { proxy } of this.#byUid.values()) proxy.secretsChanged();
+  }
+
+  close(): void {
+    this.#unsubscribe();
+    for (const { keeper } of this.#byUid.values()) keeper.close();
+    this.#byUid.clear();
+  }
+
+  #create(workload: Workload): Entry {
+    const { mesh, nowMs, random, issue, observer, encoder } = this.#options;
+    const rechecks = new Set<() => string | undefined>();
+    const keeper = new SvidKeeper({
+      nowMs,
+      random,
+      issue: () => issue(workload),
+      recheck: () => this.#recheck(workload, rechecks),
+      onIssued: (svid, reason) => observer.issued(workload, svid, reason),
+      // With no stream left nobody was refused anything: the workload is just forgotten.
+      onRefused: (why) => {
+        if (rechecks.size > 0) observer.refused(workload, why);
+      },
+      onError: (error) => observer.failed(workload, error),
+      onRenewed: () => proxy.secretsChanged(),
+    });
+    const proxy = new WorkloadProxy(workload.id, workload.pod, {
+      encoder,
+      bundles: this.#bundles,
+      svid: () => keeper.current(),
+      // Labels may have changed since the pod was proven: what the mesh says now counts.
+      filters: () => this.#filters.get(mesh.policiesOf(mesh.podByUid(workload.pod.uid) ?? workload.pod)),
+    });
+    return { workload, proxy, keeper, rechecks };
+  }
+
+  #recheck(workload: Workload, rechecks: ReadonlySet<() => string | undefined>): string | undefined {
+    let why = 'no stream of this workload is open';
+    for (const recheck of rechecks) {
+      const failed = recheck();
+      if (failed === undefined) return undefined;
+      why = failed;
+    }
+    if (rechecks.size === 0) this.#forget(workload.pod.uid);
+    return why;
+  }
+
+  #forget(uid: string): void {
+    this.#byUid.get(uid)?.keeper.close();
+    this.#byUid.delete(uid);
+  }
+
+  #meshChanged(notice: MeshNotice): void {
+    const { mesh } = this.#options;
+    const affected = mesh.podsAffectedBy(notice);
+    for (const key of affected) {
+      const pod = mesh.get('Pod', key);
+      const entry = pod === undefined ? undefined : this.#byUid.get(pod.uid);
+      entry?.proxy.policiesChanged();
+    }
+    // A pod that is gone proves nothing any more; its streams are ended by whoever watches the proof.
+    for (const change of notice.changes) {
+      if (change.kind !== 'Pod' || change.before === undefined) continue;
+      if (change.after?.uid !== change.before.uid) this.#expire(change.before.uid);
+    }
+    if (this.#filters.size > this.#byUid.size + 64) this.#filters.keepOnly(this.#filtersInUse());
+  }
+
+  /** The renewal that a gone pod would have had is refused now, in words that the audit log keeps. */
+  #expire(uid: string): void {
+    const entry = this.#byUid.get(uid);
+    if (entry === undefined) return;
+    if (entry.keeper.peek() !== undefined) {
+      this.#options.observer.refused(entry.workload, 'the pod is gone: its SVID will not be renewed');
+    }
+    this.#forget(uid);
+  }
+
+  #filtersInUse(): ReadonlySet<FilterSet> {
+    const used = new Set<FilterSet>();
+    for (const { proxy } of this.#byUid.values()) if (proxy.filters !== undefined) used.add(proxy.filters);
+    return used;
+  }
+}

@@ -1,0 +1,21 @@
+/** Type URLs and names of what one Envoy may ask for. */
+
+export const SECRET_TYPE = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret';
+export const EXTENSION_CONFIG_TYPE = 'type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig';
+
+/** The order within one push: what verifies, before what is presented, before what is enforced. */
+export function pushOrder(typeUrl: string): number {
+  return typeUrl === SECRET_TYPE ? 0 : 1;
+}
+
+export const filterNames: readonly FilterName[] = (['http', 'tcp'] as const).flatMap((protocol) =>
+  (['audit', 'deny', 'allow'] as const).map(
+    (action): FilterName => `countersign.authz.${protocol}.${action}`,
+  ),
+);
+
+export type FilterName = `countersign.authz.${'http' | 'tcp'}.${'audit' | 'deny' | 'allow'}`;
+
+export function isFilterName(name: string): name is FilterName {
+  return (filterNames as readonly string[]).includes(name);
+}

@@ -1,0 +1,39 @@
+import type { IssuedSvid } from '../authority/index.ts';
+import type { TrustBundle } from '../identity/index.ts';
+import type { EncodedResource, ResourceEncoder } from './encoder.ts';
+import { SECRET_TYPE } from './resource-types.ts';
+
+/** A certificate chain with its key, as Envoy's `tls_certificate`. */
+export function svidSecret(encoder: ResourceEncoder, name: string, svid: IssuedSvid): EncodedResource {
+  return encoder.encode(SECRET_TYPE, name, {
+    tls_certificate: {
+      certificate_chain: { inline_bytes: Buffer.from(svid.chainPem) },
+      private_key: { inline_bytes: Buffer.from(svid.privateKeyPem) },
+    },
+  });
+}
+
+/**
+ * Trust bundles for Envoy's SPIFFE validator: each trust domain stays apart, so that no domain's root can vouch
+ * for another's identities (SPIFFE Federation §4.2).
+ */
+export function bundleSecret(
+  encoder: ResourceEncoder,
+  name: string,
+  bundles: readonly TrustBundle[],
+): EncodedResource {
+  return encoder.encode(SECRET_TYPE, name, {
+    validation_context: {
+      custom_validator_config: {
+        name: 'envoy.tls.cert_validator.spiffe',
+        typed_config: {
+          '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig',
+          trust_domains: bundles.map((bundle) => ({
+            name: bundle.trustDomain.name,
+            trust_bundle: { inline_bytes: Buffer.from(bundle.toPem()) },
+          })),
+        },
+      },
+    },
+  });
+}

@@ -1,0 +1,103 @@
+import { renewalTime, type IssuedSvid } from '../authority/index.ts';
+
+/** Why the SVID is made: the first one, its renewal at half-life, or an operator's order. */
+export type IssueReason = 'first' | 'renewal' | 'ordered';
+
+export interface SvidKeeperOptions {
+  readonly nowMs: () => number;
+  readonly random: () => number;
+  /** Makes an SVID. Its errors are passed on to `onError`. */
+  readonly issue: () => IssuedSvid;
+  /** Proves again that the workload may have one. Undefined: it may. Text: why not. */
+  readonly recheck: () => string | undefined;
+  readonly onIssued: (svid: IssuedSvid, reason: IssueReason) => void;
+  readonly onRefused: (why: string) => void;
+  readonly onError: (error: Error) => void;
+  /** A new SVID is there without having been asked for: tell the streams. */
+  readonly onRenewed: () => void;
+}
+
+/** A failed renewal is tried again after this time: often enough, long before the SVID ends. */
+const retryMs = 10_000;
+/** setTimeout's limit is 2^31 - 1 ms; a longer wait is taken in steps. */
+const longestTimerMs = 2 ** 31 - 1;
+
+/** Keeps one workload's SVID fresh: made on first use, renewed at half-life after a new proof, dropped when refused. */
+export class SvidKeeper {
+  readonly #options: SvidKeeperOptions;
+  #svid: IssuedSvid | undefined;
+  #renewAtMs = 0;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(options: SvidKeeperOptions) {
+    this.#options = options;
+  }
+
+  /** The current SVID; the first call makes it. Undefined where it may not be had, or could not be made. */
+  current(): IssuedSvid | undefined {
+    if (this.#svid === undefined && !this.#closed) this.#replace('first');
+    return this.#svid;
+  }
+
+  /** Without making one. */
+  peek(): IssuedSvid | undefined {
+    return this.#svid;
+  }
+
+  get renewAtMs(): number {
+    return this.#renewAtMs;
+  }
+
+  /** Makes a new one now. @returns it, or undefined where that was refused or failed. */
+  renew(): IssuedSvid | undefined {
+    const before = this.#svid;
+    this.#replace('ordered');
+    if (this.#svid === before) return undefined;
+    this.#options.onRenewed();
+    return this.#svid;
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#svid = undefined;
+  }
+
+  #replace(reason: IssueReason): void {
+    const why = this.#options.recheck();
+    if (why !== undefined) {
+      clearTimeout(this.#timer);
+      this.#options.onRefused(why);
+      return;
+    }
+    try {
+      const svid = this.#options.issue();
+      this.#svid = svid;
+      this.#renewAtMs = renewalTime(svid, this.#options.random);
+      this.#options.onIssued(svid, reason);
+    } catch (error) {
+      this.#renewAtMs = this.#options.nowMs() + retryMs;
+      this.#options.onError(error instanceof Error ? error : new Error(String(error)));
+    }
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    clearTimeout(this.#timer);
+    if (this.#closed) return;
+    const waitMs = Math.max(0, this.#renewAtMs - this.#options.nowMs());
+    this.#timer = setTimeout(() => this.#due(), Math.min(waitMs, longestTimerMs));
+    this.#timer.unref();
+  }
+
+  #due(): void {
+    if (this.#options.nowMs() < this.#renewAtMs) {
+      this.#schedule();
+      return;
+    }
+    const before = this.#svid;
+    this.#replace(before === undefined ? 'first' : 'renewal');
+    if (this.#svid !== before) this.#options.onRenewed();
+  }
+}

@@ -1,0 +1,72 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { Registry } from 'prom-client';
+
+/** What is not ready yet, by name; empty: ready. */
+export type Readiness = () => ReadonlyMap<string, string>;
+
+export interface AdminServer {
+  readonly address: AddressInfo;
+  close(): Promise<void>;
+}
+
+/**
+ * `/healthz`: the process runs. `/readyz`: it serves; otherwise 503 with what is missing, a line each.
+ * `/metrics`: Prometheus' text form. Opened before anything else, so that a start that hangs can be seen.
+ * @throws the listen error as it is (`EADDRINUSE`, `EACCES`).
+ */
+export async function openAdminServer(options: {
+  readonly host: string;
+  readonly port: number;
+  readonly readiness: Readiness;
+  readonly registry: Registry;
+}): Promise<AdminServer> {
+  const server: Server = createServer((request, response) => {
+    const reply = (status: number, body: string, type = 'text/plain; charset=utf-8'): void => {
+      response.writeHead(status, { 'content-type': type, 'x-content-type-options': 'nosniff' }).end(body);
+    };
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      reply(405, 'only GET and HEAD\n');
+      return;
+    }
+    const path = request.url?.split('?')[0];
+    switch (path) {
+      case '/healthz':
+        reply(200, 'ok\n');
+        return;
+      case '/readyz': {
+        const missing = options.readiness();
+        const lines = [...missing].map(([name, why]) => `${name}: ${why}\n`).join('');
+        reply(missing.size === 0 ? 200 : 503, missing.size === 0 ? 'ok\n' : lines);
+        return;
+      }
+      case '/metrics':
+        options.registry.metrics().then(
+          (text) => reply(200, text, options.registry.contentType),
+          (error: unknown) => reply(500, `metrics could not be collected: ${String(error)}\n`),
+        );
+        return;
+      default:
+        reply(404, 'not here; try /healthz, /readyz, /metrics\n');
+    }
+  });
+  server.requestTimeout = 10_000;
+  server.maxConnections = 256;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ host: options.host, port: options.port }, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new TypeError('the admin server listens on TCP only');
+  return {
+    address,
+    close: () =>
+      new Promise((resolve, reject) => {
+        server.close((error) => (error === undefined ? resolve() : reject(error)));
+        server.closeAllConnections();
+      }),
+  };
+}

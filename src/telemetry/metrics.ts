@@ -1,0 +1,59 @@
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+
+/** Every metric of the control plane, in one place; exposed at `/metrics` in Prometheus' text form. */
+export interface Metrics {
+  readonly registry: Registry;
+  readonly issued: Counter<'reason'>;
+  readonly refused: Counter<'factor'>;
+  readonly admissionSeconds: Histogram;
+  readonly issuanceSeconds: Histogram;
+  readonly streams: Gauge<'method'>;
+  readonly pushes: Counter<'type'>;
+  readonly pushedBytes: Counter<'type'>;
+  readonly acks: Counter<'type'>;
+  readonly nacks: Counter<'type'>;
+  readonly ackSeconds: Histogram<'type'>;
+  readonly generation: Gauge;
+  readonly objects: Gauge<'kind'>;
+  readonly problems: Gauge;
+  readonly notAfter: Gauge<'certificate'>;
+}
+
+const latencyBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const counter = <L extends string = never>(name: string, help: string, ...labelNames: L[]): Counter<L> =>
+    new Counter<L>({ name: `countersign_${name}`, help, labelNames, registers });
+  const gauge = <L extends string = never>(name: string, help: string, ...labelNames: L[]): Gauge<L> =>
+    new Gauge<L>({ name: `countersign_${name}`, help, labelNames, registers });
+  const histogram = <L extends string = never>(
+    name: string,
+    help: string,
+    ...labelNames: L[]
+  ): Histogram<L> =>
+    new Histogram<L>({ name: `countersign_${name}`, help, labelNames, registers, buckets: latencyBuckets });
+  return {
+    registry,
+    issued: counter('svids_issued_total', 'SVIDs issued, by why (first, renewal, ordered)', 'reason'),
+    refused: counter('refusals_total', 'Callers and renewals refused, by the factor that failed', 'factor'),
+    admissionSeconds: histogram('admission_seconds', 'Time to prove the caller of a stream'),
+    issuanceSeconds: histogram('issuance_seconds', 'Time to make a key and sign an SVID'),
+    streams: gauge('xds_streams', 'Open xDS streams', 'method'),
+    pushes: counter('xds_pushes_total', 'Responses sent', 'type'),
+    pushedBytes: counter('xds_pushed_bytes_total', 'Bytes of responses sent', 'type'),
+    acks: counter('xds_acks_total', 'Responses that Envoys acknowledged', 'type'),
+    nacks: counter('xds_nacks_total', 'Responses that Envoys rejected', 'type'),
+    ackSeconds: histogram('xds_ack_seconds', 'From a response to its acknowledgement', 'type'),
+    generation: gauge('mesh_generation', 'Generation of the mesh model: grows with each change'),
+    objects: gauge('mesh_objects', 'Objects known', 'kind'),
+    problems: gauge('source_problems', 'Documents that were refused and are not in force as written'),
+    notAfter: gauge(
+      'certificate_not_after_seconds',
+      'When a certificate of the control plane expires (Unix time)',
+      'certificate',
+    ),
+  };
+}
