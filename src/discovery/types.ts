@@ -18,6 +18,8 @@ export type Lookup =
   | { readonly kind: 'found'; readonly resource: Resource }
   /** The name could exist, but there is nothing under it now. */
   | { readonly kind: 'absent' }
+  /** It is being made: say nothing yet, a change notice follows. (Delta would otherwise be told "removed".) */
+  | { readonly kind: 'pending' }
   /** The name is unknown, or another's. The reason goes to the client: no secrets, nothing about others. */
   | { readonly kind: 'refused'; readonly code: 'NOT_FOUND' | 'PERMISSION_DENIED'; readonly reason: string };
 
@@ -60,15 +62,24 @@ export interface Session {
   readonly expiresAtMs: number;
   /** Aborted with a `StreamEnd` reason when the workload loses its right to be here. */
   readonly revoked: AbortSignal;
+  /** Called once, when the stream is over, however it ended. */
+  closed?(): void;
 }
 
 /** Why the server ends a stream, as gRPC says it. The message goes to the client: no detail of what failed. */
 export interface StreamEnd {
-  readonly code: 'UNAUTHENTICATED' | 'PERMISSION_DENIED' | 'RESOURCE_EXHAUSTED' | 'UNAVAILABLE' | 'INVALID_ARGUMENT';
+  readonly code:
+    | 'UNAUTHENTICATED'
+    | 'PERMISSION_DENIED'
+    | 'RESOURCE_EXHAUSTED'
+    | 'UNAVAILABLE'
+    | 'INVALID_ARGUMENT';
   readonly message: string;
 }
 
-export type Admission = { readonly ok: true; readonly session: Session } | { readonly ok: false; readonly end: StreamEnd };
+export type Admission =
+  | { readonly ok: true; readonly session: Session }
+  | { readonly ok: false; readonly end: StreamEnd };
 
 /** Proves who is calling. Called once for each stream, before anything that it sent is looked at. */
 export interface Authenticator {
@@ -83,7 +94,11 @@ export interface DiscoveryObserver {
   acked?(event: AckEvent): void;
   nacked?(event: AckEvent & { readonly message: string }): void;
   /** A name was refused on a stream that lives on. */
-  refused?(event: StreamEvent & { readonly typeUrl: string; readonly name: string; readonly reason: string }): void;
+  refused?(
+    event: StreamEvent & { readonly typeUrl: string; readonly name: string; readonly reason: string },
+  ): void;
+  /** A view or an authenticator threw; its stream was ended with UNAVAILABLE. */
+  failed?(event: StreamEvent & { readonly error: unknown }): void;
 }
 
 export interface StreamEvent {
@@ -121,4 +136,32 @@ export interface DiscoveryLimits {
   readonly maxNamesPerStream: number;
   /** Streams being admitted at once; more are turned away with RESOURCE_EXHAUSTED. */
   readonly maxConcurrentAdmissions: number;
+}
+
+/** One stream as an operator sees it: a snapshot. */
+export interface StreamStatus extends StreamEvent {
+  readonly openedAtMs: number;
+  /** When the server will end it, ahead of `Session.expiresAtMs`. */
+  readonly endsAtMs: number;
+  readonly types: readonly TypeStatus[];
+}
+
+/** One type on one stream. */
+export interface TypeStatus {
+  readonly typeUrl: string;
+  readonly wildcard: boolean;
+  /** Subscribed by name. */
+  readonly names: readonly string[];
+  /** Name to the version last sent, whatever the client made of it. */
+  readonly sent: ReadonlyMap<string, string>;
+  /** Name to the version last ACKed: what the client runs. */
+  readonly acked: ReadonlyMap<string, string>;
+  /** `quiet`: nothing sent yet. */
+  readonly state: 'quiet' | 'waiting' | 'acked' | 'nacked';
+  /** The last response's nonce; empty before the first. */
+  readonly nonce: string;
+  /** When the response that is waited for was sent. */
+  readonly waitingSinceMs: number | undefined;
+  /** What the client said when it refused the last response; `undefined` once it accepts one. */
+  readonly nackMessage: string | undefined;
 }

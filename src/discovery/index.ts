@@ -1,0 +1,26 @@
+export { DiscoveryError } from './errors.ts';
+export type { DiscoveryErrorCode } from './errors.ts';
+export { discoveryCodec } from './codec.ts';
+export type { Codec, DiscoveryCodecs } from './codec.ts';
+export type { DeltaDiscoveryRequest, DiscoveryRequest, NameError, Outgoing } from './messages.ts';
+export { discoveryServices } from './server.ts';
+export type { DiscoveryServices, DiscoveryOptions, DiscoveryService } from './server.ts';
+export type { After } from './lifetime.ts';
+export type {
+  AckEvent,
+  Admission,
+  Authenticator,
+  Credentials,
+  DiscoveryLimits,
+  DiscoveryObserver,
+  Lookup,
+  PushEvent,
+  Resource,
+  Session,
+  StreamEnd,
+  StreamEvent,
+  StreamStatus,
+  TypeStatus,
+  View,
+  ViewChange,
+} from './types.ts';

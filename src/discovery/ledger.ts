@@ -1,0 +1,190 @@
+import type { Push, Verdict } from './machine.ts';
+import type { NameError, Outgoing, Status } from './messages.ts';
+import type { Lookup, Resource, TypeStatus } from './types.ts';
+
+/** Longer texts of a client are cut: they are kept per stream, and shown. */
+const MAX_NACK_MESSAGE = 2048;
+
+/** What is due in one response. */
+export interface Due {
+  readonly resources: Resource[];
+  readonly removed: string[];
+  readonly errors: NameError[];
+}
+
+/** The books on one type of one stream: what the client was told, what it runs, what is not answered yet. */
+export class Ledger {
+  readonly typeUrl: string;
+  /** Name to a mark of what was last said about it; see `markOf`. */
+  readonly told: Map<string, string> = new Map();
+  /** Name to the version that the client ACKed last. */
+  readonly acked: Map<string, string> = new Map();
+  #waiting: Push | undefined;
+  #lastNonce = '';
+  #nackMessage: string | undefined;
+  #suspects: Set<string> = new Set();
+  #oneByOne = false;
+
+  constructor(typeUrl: string) {
+    this.typeUrl = typeUrl;
+  }
+
+  get waiting(): Push | undefined {
+    return this.#waiting;
+  }
+
+  get lastNonce(): string {
+    return this.#lastNonce;
+  }
+
+  /** Versions last sent, ACKed or not. */
+  sent(): Map<string, string> {
+    const versions = new Map<string, string>();
+    for (const [name, mark] of this.told) if (mark.startsWith(SENT)) versions.set(name, mark.slice(1));
+    return versions;
+  }
+
+  /** Takes a request's nonce. Only the nonce that is waited for is an answer (xDS protocol, ACK and NACK). */
+  judge(nonce: string, error: Status | undefined): Verdict {
+    const push = this.#waiting;
+    if (nonce === '' || (nonce === this.#lastNonce && push === undefined)) return { kind: 'none' };
+    if (push === undefined || nonce !== push.nonce) return { kind: 'stale' };
+    this.#waiting = undefined;
+    if (error !== undefined) {
+      const message = error.message.slice(0, MAX_NACK_MESSAGE);
+      this.#nackMessage = message;
+      // Which of several was bad, the client does not say, and it may have dropped the good ones with it.
+      if (push.resources.size > 1) this.#suspects = new Set(push.resources.keys());
+      return { kind: 'nack', push, message };
+    }
+    this.#nackMessage = undefined;
+    for (const [name, version] of push.resources) this.acked.set(name, version);
+    for (const name of push.removed) this.acked.delete(name);
+    return { kind: 'ack', push };
+  }
+
+  /** All there is to say about these names. */
+  everything(names: Iterable<string>, lookup: (name: string) => Lookup): Due {
+    const due: Due = { resources: [], removed: [], errors: [] };
+    for (const name of names) this.#add(due, name, lookup(name), false);
+    return due;
+  }
+
+  /**
+   * Of these names, what the client has not been told yet.
+   * @param deletes the variant can say that a name is gone.
+   */
+  news(names: Iterable<string>, lookup: (name: string) => Lookup, deletes: boolean): Due {
+    const due: Due = { resources: [], removed: [], errors: [] };
+    for (const name of names) {
+      const answer = lookup(name);
+      if (answer.kind !== 'pending' && this.told.get(name) !== markOf(answer)) {
+        this.#add(due, name, answer, deletes);
+      }
+    }
+    return due;
+  }
+
+  #add(due: Due, name: string, answer: Lookup, deletes: boolean): void {
+    switch (answer.kind) {
+      case 'found':
+        due.resources.push(answer.resource);
+        return;
+      case 'refused':
+        due.errors.push({ name, code: answer.code, reason: answer.reason });
+        if (deletes) due.removed.push(name);
+        return;
+      case 'absent':
+        // Forgotten, so that it is sent when it comes back, even unchanged.
+        if (deletes) due.removed.push(name);
+        else this.forget(name);
+        return;
+      case 'pending':
+    }
+  }
+
+  /** The client has exactly this. */
+  isTold(due: Due): boolean {
+    return (
+      this.told.size === due.resources.length + due.errors.length &&
+      due.resources.every(
+        (resource) => this.told.get(resource.name) === markOf({ kind: 'found', resource }),
+      ) &&
+      due.errors.every((error) => this.told.get(error.name) === refusal(error))
+    );
+  }
+
+  /**
+   * After a NACK of several resources at once, the next change sends them one by one, so that a bad one no
+   * longer keeps the good ones from the client. (Not at once: a NACKed response is not repeated by itself.)
+   * @returns how many of `due.resources` to send now; the rest stays due.
+   */
+  pace(due: Due): { readonly now: Due; readonly more: boolean } {
+    if (this.#suspects.size > 0 && due.resources.length > 0) {
+      for (const name of this.#suspects) this.told.delete(name);
+      this.#suspects.clear();
+      this.#oneByOne = true;
+      return { now: { ...due, resources: due.resources.slice(0, 1) }, more: true };
+    }
+    const more = this.#oneByOne && due.resources.length > 1;
+    this.#oneByOne = more;
+    return { now: more ? { ...due, resources: due.resources.slice(0, 1) } : due, more };
+  }
+
+  forget(name: string): void {
+    this.told.delete(name);
+    this.acked.delete(name);
+    this.#suspects.delete(name);
+  }
+
+  /** Books a response as sent. */
+  send(due: Due, version: string, nonce: string, nowMs: number): Outgoing {
+    const resources = new Map<string, string>();
+    for (const resource of due.resources) {
+      resources.set(resource.name, resource.version);
+      this.told.set(resource.name, SENT + resource.version);
+    }
+    for (const name of due.removed) this.told.set(name, GONE);
+    for (const error of due.errors) this.told.set(error.name, refusal(error));
+    this.#lastNonce = nonce;
+    this.#waiting = { nonce, resources, removed: due.removed, errors: due.errors, sentAtMs: nowMs };
+    return { typeUrl: this.typeUrl, nonce, version, ...due };
+  }
+
+  status(wildcard: boolean, names: ReadonlySet<string>): TypeStatus {
+    return {
+      typeUrl: this.typeUrl,
+      wildcard,
+      names: [...names],
+      sent: this.sent(),
+      acked: new Map(this.acked),
+      state: this.#answer(),
+      nonce: this.#lastNonce,
+      waitingSinceMs: this.#waiting?.sentAtMs,
+      nackMessage: this.#nackMessage,
+    };
+  }
+
+  #answer(): TypeStatus['state'] {
+    if (this.#lastNonce === '') return 'quiet';
+    if (this.#waiting !== undefined) return 'waiting';
+    return this.#nackMessage === undefined ? 'acked' : 'nacked';
+  }
+}
+
+const SENT = '=';
+const GONE = '-';
+
+function markOf(answer: Exclude<Lookup, { kind: 'pending' }>): string {
+  if (answer.kind === 'found') return SENT + answer.resource.version;
+  return answer.kind === 'refused' ? refusal(answer) : GONE;
+}
+
+function refusal(error: { readonly code: string; readonly reason: string }): string {
+  return `!${error.code}:${error.reason}`;
+}
+
+/** Marks a name as held by the client in this version, though this stream did not send it. */
+export function heldMark(version: string): string {
+  return SENT + version;
+}
