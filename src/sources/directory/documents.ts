@@ -1,0 +1,175 @@
+import { keyOf, namespacedKey } from '../../mesh/index.ts';
+import type { MeshKind, MeshObject } from '../../mesh/index.ts';
+import { parseAuthorizationPolicy } from '../../policy/index.ts';
+import type { Manifest } from '../manifests/index.ts';
+import {
+  DEFAULT_NAMESPACE,
+  parseNamespace,
+  parsePod,
+  parseService,
+  parseServiceAccount,
+} from './core-objects.ts';
+import { Fields, fieldText, isRecord } from './fields.ts';
+import type { FieldFault } from './fields.ts';
+import { idText } from './types.ts';
+import type { ObjectId, Problem } from './types.ts';
+
+/** What one document comes to. */
+export type ReadDocument =
+  | {
+      readonly kind: 'good';
+      readonly id: ObjectId;
+      readonly line: number;
+      readonly object: MeshObject;
+      readonly problems: readonly Problem[];
+    }
+  /** The object is known, and this version of it cannot be used. */
+  | {
+      readonly kind: 'bad';
+      readonly id: ObjectId;
+      readonly line: number;
+      readonly problems: readonly Problem[];
+    }
+  /** Which object is meant cannot be told. */
+  | { readonly kind: 'nameless'; readonly problems: readonly Problem[] }
+  /** Not ours. */
+  | {
+      readonly kind: 'ignored';
+      readonly line: number;
+      readonly object: string;
+      readonly problems: readonly Problem[];
+    };
+
+const CORE_PARSERS: Readonly<
+  Record<Exclude<MeshKind, 'AuthorizationPolicy'>, (document: Fields) => MeshObject>
+> = {
+  Namespace: parseNamespace,
+  ServiceAccount: parseServiceAccount,
+  Pod: parsePod,
+  Service: parseService,
+};
+
+/** API groups whose objects stand in ordinary manifests beside ours and mean nothing to the mesh. */
+const OTHERS_GROUPS = /^(?:apps|batch|autoscaling|policy|[a-z0-9.-]+\.k8s\.io)\//;
+const OTHERS_CORE_KINDS: ReadonlySet<string> = new Set([
+  'ConfigMap',
+  'Endpoints',
+  'Event',
+  'LimitRange',
+  'Node',
+  'PersistentVolume',
+  'PersistentVolumeClaim',
+  'PodTemplate',
+  'ReplicationController',
+  'ResourceQuota',
+  'Secret',
+]);
+const OUR_GROUPS = /^security\.(?:countersign\.dev|istio\.io)\//;
+const KINDS_TO_COME: ReadonlySet<string> = new Set(['PeerAuthentication', 'RequestAuthentication']);
+
+/** Reads one manifest. Never throws. */
+export function readDocument(manifest: Manifest, options: { rootNamespace?: string }): ReadDocument {
+  const kind = manifest.value['kind'];
+  const apiVersion = manifest.value['apiVersion'];
+  if (typeof kind !== 'string' || kind === '' || typeof apiVersion !== 'string' || apiVersion === '') {
+    const field = typeof kind === 'string' && kind !== '' ? 'apiVersion' : 'kind';
+    return {
+      kind: 'nameless',
+      problems: [problemAt(manifest, [field], 'is missing; every manifest has apiVersion and kind')],
+    };
+  }
+  if (kind === 'AuthorizationPolicy') return readPolicy(manifest, options);
+  if (isCoreKind(kind) && apiVersion === 'v1') return readCoreObject(manifest, kind);
+  return readOther(manifest, kind, apiVersion);
+}
+
+function readCoreObject(manifest: Manifest, kind: keyof typeof CORE_PARSERS): ReadDocument {
+  const faults: FieldFault[] = [];
+  const object = CORE_PARSERS[kind](new Fields(manifest.value, [], faults));
+  if (faults.length === 0)
+    return { kind: 'good', id: { kind, key: keyOf(object) }, line: manifest.line, object, problems: [] };
+  const id = idOf(manifest, kind);
+  const problems = faults.map(({ path, message }) => problemAt(manifest, path, message, id));
+  return id === undefined
+    ? { kind: 'nameless', problems }
+    : { kind: 'bad', id, line: manifest.line, problems };
+}
+
+function readPolicy(manifest: Manifest, options: { rootNamespace?: string }): ReadDocument {
+  const id = idOf(manifest, 'AuthorizationPolicy');
+  const parsed = parseAuthorizationPolicy(manifest.value, options);
+  const problems = parsed.issues.map(({ severity, path, message }): Problem => ({
+    severity,
+    file: manifest.file,
+    line: manifest.lineOf(path),
+    field: path,
+    message,
+    ...(id === undefined ? {} : { object: idText(id) }),
+  }));
+  if (parsed.ok) {
+    const { policy } = parsed;
+    const object = {
+      kind: 'AuthorizationPolicy',
+      namespace: policy.namespace,
+      name: policy.name,
+      policy,
+    } as const;
+    return {
+      kind: 'good',
+      id: { kind: object.kind, key: keyOf(object) },
+      line: manifest.line,
+      object,
+      problems,
+    };
+  }
+  return id === undefined
+    ? { kind: 'nameless', problems }
+    : { kind: 'bad', id, line: manifest.line, problems };
+}
+
+function readOther(manifest: Manifest, kind: string, apiVersion: string): ReadDocument {
+  const object = `${kind} (${apiVersion})`;
+  const { line } = manifest;
+  const warn = (message: string): ReadDocument => ({
+    kind: 'ignored',
+    line,
+    object,
+    problems: [{ ...problemAt(manifest, ['kind'], message), severity: 'warning' }],
+  });
+  if (OUR_GROUPS.test(apiVersion) && KINDS_TO_COME.has(kind))
+    return warn(`${object} is not supported yet: it has no effect`);
+  if (isCoreKind(kind)) return warn(`${object} has no effect: ${kind} is read with apiVersion v1`);
+  if (OTHERS_GROUPS.test(apiVersion) || (apiVersion === 'v1' && OTHERS_CORE_KINDS.has(kind))) {
+    return { kind: 'ignored', line, object, problems: [] };
+  }
+  return warn(
+    `${object} is no kind that is known here, and has no effect: ${Object.keys(CORE_PARSERS).join(', ')} (v1) and AuthorizationPolicy (security.countersign.dev/v1) are`,
+  );
+}
+
+/** Which object a document means, when it cannot be used otherwise. */
+function idOf(manifest: Manifest, kind: MeshKind): ObjectId | undefined {
+  const metadata = manifest.value['metadata'];
+  if (!isRecord(metadata)) return undefined;
+  const { name, namespace = DEFAULT_NAMESPACE } = metadata;
+  if (typeof name !== 'string' || name === '' || typeof namespace !== 'string') return undefined;
+  return {
+    kind,
+    key: kind === 'Namespace' ? name : namespacedKey(namespace === '' ? DEFAULT_NAMESPACE : namespace, name),
+  };
+}
+
+function problemAt(manifest: Manifest, path: FieldFault['path'], message: string, id?: ObjectId): Problem {
+  return {
+    severity: 'error',
+    file: manifest.file,
+    line: manifest.lineOf(path),
+    field: fieldText(path),
+    message,
+    ...(id === undefined ? {} : { object: idText(id) }),
+  };
+}
+
+function isCoreKind(kind: string): kind is keyof typeof CORE_PARSERS {
+  return Object.hasOwn(CORE_PARSERS, kind);
+}

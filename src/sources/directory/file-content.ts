@@ -1,0 +1,97 @@
+import type { MeshObject } from '../../mesh/index.ts';
+import { readManifests } from '../manifests/index.ts';
+import { readDocument } from './documents.ts';
+import type { ReadDocument } from './documents.ts';
+import { idText } from './types.ts';
+import type { ObjectId, Problem } from './types.ts';
+
+/** One object as one file has it in force: of the text as it is now, or of the last text in which it was good. */
+export interface Entry {
+  readonly id: ObjectId;
+  readonly line: number;
+  readonly object: MeshObject;
+}
+
+export interface FileContent {
+  /** By `idText`. */
+  readonly entries: ReadonlyMap<string, Entry>;
+  /** Every object that the text names, those without a good version included; by `idText`. */
+  readonly named: ReadonlySet<string>;
+  readonly problems: readonly Problem[];
+  readonly ignored: readonly { readonly line: number; readonly object: string }[];
+}
+
+/** `generator > file` empties the file long before it fills it: an empty file is no wish to delete. */
+const EMPTIED = 'is empty; what it held stays in force. To delete that, delete the file';
+
+/**
+ * Reads a file's text against what the file had in force before:
+ *
+ *   good document                      -> its object
+ *   bad document, object known         -> that object's last good version
+ *   document whose object is not known -> it may be any: every object not found elsewhere in the file stays
+ */
+export function readFileContent(
+  text: string,
+  file: string,
+  before: FileContent | undefined,
+  options: { rootNamespace?: string },
+): FileContent {
+  if (text.trim() === '' && before !== undefined && before.entries.size > 0)
+    return unreadableContent(file, EMPTIED, before);
+  const manifests = readManifests(text, file);
+  const problems: Problem[] = manifests.problems.map((problem) => ({ severity: 'error', ...problem }));
+  const entries = new Map<string, Entry>();
+  const ignored: FileContent['ignored'][number][] = [];
+  const seenAt = new Map<string, number>();
+  let mayHideObjects = manifests.problems.length > 0;
+  for (const manifest of manifests.documents) {
+    const document = readDocument(manifest, options);
+    if (document.kind === 'nameless') mayHideObjects = true;
+    if (document.kind === 'ignored') ignored.push(document);
+    problems.push(...document.problems);
+    if (document.kind !== 'good' && document.kind !== 'bad') continue;
+    const id = idText(document.id);
+    const first = seenAt.get(id);
+    if (first !== undefined) {
+      problems.push(repeated(document, file, first));
+      continue;
+    }
+    seenAt.set(id, document.line);
+    const entry = document.kind === 'good' ? document : before?.entries.get(id);
+    if (entry !== undefined) entries.set(id, { id: entry.id, line: document.line, object: entry.object });
+  }
+  if (mayHideObjects) keepMissing(entries, seenAt, before);
+  return { entries, named: new Set(seenAt.keys()), problems, ignored };
+}
+
+/** The file is there and cannot be read: everything it had stays in force. */
+export function unreadableContent(
+  file: string,
+  message: string,
+  before: FileContent | undefined,
+): FileContent {
+  const problem: Problem = { severity: 'error', file, line: 0, field: '', message };
+  return {
+    entries: before?.entries ?? new Map<string, Entry>(),
+    named: before?.named ?? new Set<string>(),
+    problems: [problem],
+    ignored: [],
+  };
+}
+
+function keepMissing(
+  entries: Map<string, Entry>,
+  seen: ReadonlyMap<string, number>,
+  before: FileContent | undefined,
+): void {
+  for (const [id, entry] of before?.entries ?? []) {
+    if (!seen.has(id)) entries.set(id, entry);
+  }
+}
+
+function repeated(document: ReadDocument & { kind: 'good' | 'bad' }, file: string, first: number): Problem {
+  const object = idText(document.id);
+  const message = `${object} is defined in line ${first} already, and that one counts; remove one of the two`;
+  return { severity: 'error', file, line: document.line, field: '', message, object };
+}

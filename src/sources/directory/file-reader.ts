@@ -1,0 +1,99 @@
+import type { BigIntStats } from 'node:fs';
+import { readFile, stat } from 'node:fs/promises';
+import { hasCode } from './errors.ts';
+
+export type Look =
+  /** As it was at the last look. */
+  | { readonly kind: 'same' }
+  /** Being written or replaced, it seems: look again soon. */
+  | { readonly kind: 'unsettled' }
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'unreadable'; readonly message: string };
+
+/** Larger files are not read. */
+const MAX_BYTES = 16 * 1024 * 1024;
+/** File systems' clocks are this coarse at worst: what was written this short ago may change without a new time. */
+const COARSEST_TIME_MS = 2000;
+const GONE = 'gone';
+
+interface Known {
+  /** What the file system said of the file at the last look. */
+  readonly signature: string;
+  /** Whether what was handed out is surely what stands under that signature. */
+  readonly certain: boolean;
+  /** What was last handed out: a text, or why there was none. Undefined: nothing yet. */
+  readonly handed: string | undefined;
+}
+
+/**
+ * Notices when a file's content changes. A file that was moved into place is complete and read at once; one that is
+ * written in place may be half there (cut short, a policy could allow more), and one that is gone may be about to be
+ * replaced: these count when they stood still from one look to the next.
+ */
+export class FileReader {
+  readonly #known = new Map<string, Known>();
+  readonly #nowMs: () => number;
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
+  /** @param patient false: what is there counts at once, as nothing was known before. */
+  async look(path: string, patient: boolean): Promise<Look> {
+    const known = this.#known.get(path);
+    try {
+      const stats = await stat(path, { bigint: true });
+      if (stats.isDirectory()) return this.#gone(path, known);
+      const signature = [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(' ');
+      const still = known?.signature === signature;
+      if (still && known.certain) return { kind: 'same' };
+      if (patient && !still && !wasMovedIntoPlace(stats)) return this.#wait(path, signature, known);
+      const unfit = whyUnfit(stats);
+      const look: Answer =
+        unfit === undefined
+          ? { kind: 'text', text: await readFile(path, 'utf8') }
+          : { kind: 'unreadable', message: unfit };
+      return this.#hand(path, look, { signature, certain: this.#isOld(stats) });
+    } catch (error) {
+      if (hasCode(error, 'ENOENT', 'ENOTDIR')) return this.#gone(path, known);
+      const message = `cannot be read: ${String(error)}`;
+      return this.#hand(path, { kind: 'unreadable', message }, { signature: '', certain: false });
+    }
+  }
+
+  #gone(path: string, known: Known | undefined): Look {
+    if (known?.handed !== undefined && known.signature !== GONE) return this.#wait(path, GONE, known);
+    this.#known.delete(path);
+    return { kind: 'gone' };
+  }
+
+  #wait(path: string, signature: string, known: Known | undefined): Look {
+    this.#known.set(path, { signature, certain: false, handed: known?.handed });
+    return { kind: 'unsettled' };
+  }
+
+  #hand(path: string, look: Answer, seen: Omit<Known, 'handed'>): Look {
+    const before = this.#known.get(path)?.handed;
+    const handed = look.kind === 'text' ? `text ${look.text}` : look.message;
+    this.#known.set(path, { ...seen, handed });
+    return before === handed ? { kind: 'same' } : look;
+  }
+
+  #isOld(stats: BigIntStats): boolean {
+    return this.#nowMs() - Number(stats.ctimeMs) > COARSEST_TIME_MS;
+  }
+}
+
+type Answer = Look & { readonly kind: 'text' | 'unreadable' };
+
+/** A rename sets the time of the inode and leaves that of the content. */
+function wasMovedIntoPlace(stats: BigIntStats): boolean {
+  return stats.ctimeNs > stats.mtimeNs && stats.size > 0n;
+}
+
+function whyUnfit(stats: BigIntStats): string | undefined {
+  if (!stats.isFile()) return 'is no regular file, and is not read';
+  if (stats.size > MAX_BYTES) return `has ${stats.size} bytes; at most ${MAX_BYTES} are read: split it`;
+  return undefined;
+}
