@@ -1,0 +1,169 @@
+import { AUTHENTICATED, principalFor } from './envoy-principal.ts';
+import { permissionFor } from './envoy-permission.ts';
+import { isIdentity } from './attributes.ts';
+import type { Permission, Principal, RbacFilter, RbacPolicy, RbacRules } from './envoy-types.ts';
+import { ruleName } from './rule-name.ts';
+import { scopeRule, type Scope } from './scope.ts';
+import type {
+  Action,
+  AuthorizationPolicy,
+  Clause,
+  MeshSettings,
+  Protocol,
+  Rule,
+  RuleRef,
+  Term,
+} from './types.ts';
+
+export interface CompileOptions {
+  readonly protocol: Protocol;
+  readonly settings: MeshSettings;
+  /** The one port that the filters will serve; absent: any. */
+  readonly port?: number;
+}
+
+/** Something that the operator of a policy should know about its enforcement here. */
+export interface CompileNote {
+  readonly rule: RuleRef;
+  readonly port: number | undefined;
+  readonly message: string;
+}
+
+/** The RBAC filters of one workload, in the order in which Envoy runs them. */
+export interface CompiledFilters {
+  readonly audit: RbacFilter;
+  readonly deny: RbacFilter;
+  readonly allow: RbacFilter;
+  readonly notes: readonly CompileNote[];
+}
+
+/**
+ * Compiles the policies of one workload (see `policiesFor`). Equal input gives equal bytes.
+ *
+ * Shadow rules stand in `shadow_rules`. Those of the allow filter stand there beside the enforced ALLOW rules,
+ * so that a shadow denial means: this request would be denied if the shadow policies were enforced.
+ */
+export function compile(policies: readonly AuthorizationPolicy[], options: CompileOptions): CompiledFilters {
+  const notes: CompileNote[] = [];
+  const rules = (action: Action, shadow: boolean): RbacRules | undefined => {
+    const meant = policies.filter(
+      (policy) => policy.action === action && (policy.mode === 'Shadow') === shadow,
+    );
+    if (meant.length === 0) return undefined;
+    const compiled = meant.flatMap((policy) => compilePolicy(policy, options, notes));
+    // An ALLOW filter without rules denies; the others would do nothing.
+    return compiled.length === 0 && action !== 'ALLOW' ? undefined : rbacRules(action, compiled);
+  };
+  const enforcedAllow = rules('ALLOW', false);
+  const shadowAllow = rules('ALLOW', true);
+  const nothing = options.settings.defaultAction === 'deny' ? rbacRules('ALLOW', []) : undefined;
+  return {
+    audit: filter('audit', options, rules('AUDIT', false), rules('AUDIT', true)),
+    deny: filter('deny', options, rules('DENY', false), rules('DENY', true)),
+    allow: filter(
+      'allow',
+      options,
+      enforcedAllow ?? nothing,
+      shadowAllow && merge(enforcedAllow, shadowAllow),
+    ),
+    notes,
+  };
+}
+
+type Named = readonly [string, RbacPolicy];
+
+function compilePolicy(policy: AuthorizationPolicy, options: CompileOptions, notes: CompileNote[]): Named[] {
+  const scope: Scope = { protocol: options.protocol, port: options.port };
+  return policy.rules.flatMap((rule): Named[] => {
+    const ref: RuleRef = { namespace: policy.namespace, policy: policy.name, rule: rule.index };
+    const scoped = scopeRule(rule, policy.action, scope);
+    if (scoped.httpOnTcp)
+      notes.push({ rule: ref, port: options.port, message: httpOnTcpNote(policy.action) });
+    return scoped.rule === undefined ? [] : [[ruleName(ref), compileRule(scoped.rule, policy.action)]];
+  });
+}
+
+function httpOnTcpNote(action: Action): string {
+  return action === 'ALLOW'
+    ? 'the rule names HTTP attributes, which a TCP port has none of: it can never match there and is left out'
+    : 'the rule names HTTP attributes, which a TCP port has none of: there it holds without them and covers more';
+}
+
+function compileRule(rule: Rule, action: Action): RbacPolicy {
+  const to = rule.to.length === 0 ? [[]] : rule.to;
+  const from = rule.from.length === 0 ? [[]] : rule.from;
+  return {
+    permissions: to.map((clause) => allOfPermissions([...clause, ...rule.when], action)),
+    principals: from.map((clause) => allOfPrincipals([...clause, ...rule.when], action)),
+  };
+}
+
+function allOfPermissions(clause: Clause, action: Action): Permission {
+  const parts = clause.flatMap((term): Permission[] => {
+    // In a DENY a value must not be missed, in an ALLOW a negative one must not.
+    const wide = action !== 'ALLOW';
+    const positive = anyPermission(term, term.values, wide);
+    const negative = anyPermission(term, term.notValues, !wide);
+    return [...positive, ...negative.map((permission) => ({ not_rule: permission }))];
+  });
+  const [first, ...rest] = parts;
+  if (first === undefined) return { any: true };
+  return rest.length === 0 ? first : { and_rules: { rules: parts } };
+}
+
+function anyPermission(term: Term, matchers: Term['values'], wide: boolean): Permission[] {
+  const parts = matchers.flatMap((matcher) => permissionFor(term.attribute, matcher, wide) ?? []);
+  return parts.length > 1 ? [{ or_rules: { rules: parts } }] : parts;
+}
+
+function allOfPrincipals(clause: Clause, action: Action): Principal {
+  const parts = clause.flatMap((term): Principal[] => {
+    const positive = anyPrincipal(term, term.values);
+    const negative = anyPrincipal(term, term.notValues).map((principal) => ({ not_id: principal }));
+    // "Not x" is no proof of who it is: an ALLOW asks for that first. A DENY takes the unproven, too.
+    const proven =
+      action === 'ALLOW' && negative.length > 0 && positive.length === 0 && isIdentity(term.attribute);
+    return [...(proven ? [AUTHENTICATED] : []), ...positive, ...negative];
+  });
+  const [first, ...rest] = parts;
+  if (first === undefined) return { any: true };
+  return rest.length === 0 ? first : { and_ids: { ids: parts } };
+}
+
+function anyPrincipal(term: Term, matchers: Term['values']): Principal[] {
+  const parts = matchers.flatMap((matcher) => principalFor(term.attribute, matcher) ?? []);
+  return parts.length > 1 ? [{ or_ids: { ids: parts } }] : parts;
+}
+
+function rbacRules(action: Action, policies: readonly Named[]): RbacRules {
+  const sorted = policies.toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return { action: action === 'AUDIT' ? 'LOG' : action, policies: Object.fromEntries(sorted) };
+}
+
+function merge(enforced: RbacRules | undefined, shadow: RbacRules): RbacRules {
+  return rbacRules('ALLOW', [
+    ...Object.entries(enforced?.policies ?? {}),
+    ...Object.entries(shadow.policies),
+  ]);
+}
+
+function filter(
+  which: 'audit' | 'deny' | 'allow',
+  { protocol }: CompileOptions,
+  rules: RbacRules | undefined,
+  shadow: RbacRules | undefined,
+): RbacFilter {
+  const prefix = `countersign_${which}_`;
+  const common = {
+    ...(shadow && { shadow_rules: shadow }),
+    shadow_rules_stat_prefix: `countersign_${which}_shadow_`,
+  };
+  const enforced = rules && { rules };
+  const name = `countersign.authz.${protocol}.${which}`;
+  if (protocol === 'tcp') {
+    const type = 'type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC';
+    return { name, typed_config: { '@type': type, ...enforced, stat_prefix: prefix, ...common } };
+  }
+  const type = 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC';
+  return { name, typed_config: { '@type': type, ...enforced, rules_stat_prefix: prefix, ...common } };
+}

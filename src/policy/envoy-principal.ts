@@ -1,0 +1,76 @@
+import { cidrRange, headerMatcher } from './envoy-matchers.ts';
+import type { Principal, StringMatcher } from './envoy-types.ts';
+import { escapeRegex } from './template.ts';
+import type { Matcher, Term } from './types.ts';
+
+/** Every peer that proved a SPIFFE ID. */
+export const AUTHENTICATED: Principal = named({ prefix: 'spiffe://' });
+
+/** The principal that one value of a term on the source stands for; undefined: the term is no matter of principals. */
+export function principalFor(attribute: Term['attribute'], matcher: Matcher): Principal | undefined {
+  switch (attribute.kind) {
+    case 'source.principal':
+      return named(principalName(matcher));
+    case 'source.namespace':
+      return named({ safe_regex: { regex: `spiffe://[^/]+/ns/${segment(matcher)}/.*` } });
+    case 'source.serviceAccount':
+      return matcher.kind === 'serviceAccount' ? named(serviceAccount(matcher)) : undefined;
+    case 'source.trustDomain':
+      return trustDomain(matcher);
+    case 'source.ip':
+      return matcher.kind === 'cidr' ? { direct_remote_ip: cidrRange(matcher) } : undefined;
+    case 'remote.ip':
+      return matcher.kind === 'cidr' ? { remote_ip: cidrRange(matcher) } : undefined;
+    case 'request.header':
+      return { header: headerMatcher(attribute.name, matcher, false) };
+    default:
+      return undefined;
+  }
+}
+
+function named(name: StringMatcher): Principal {
+  return { authenticated: { principal_name: name } };
+}
+
+function principalName(matcher: Matcher): StringMatcher {
+  switch (matcher.kind) {
+    case 'exact':
+    case 'prefix':
+      return matcher.kind === 'exact'
+        ? { exact: `spiffe://${matcher.value}` }
+        : { prefix: `spiffe://${matcher.value}` };
+    case 'suffix':
+      // Not Envoy's suffix: that would also take a name that is no SPIFFE ID.
+      return { safe_regex: { regex: `spiffe://.*${escapeRegex(matcher.value)}` } };
+    default:
+      return { prefix: 'spiffe://' };
+  }
+}
+
+function serviceAccount({ namespace, name }: Extract<Matcher, { kind: 'serviceAccount' }>): StringMatcher {
+  return { safe_regex: { regex: `spiffe://[^/]+/ns/${escapeRegex(namespace)}/sa/${escapeRegex(name)}` } };
+}
+
+function trustDomain(matcher: Matcher): Principal {
+  if (matcher.kind === 'exact') {
+    const id = `spiffe://${matcher.value}`;
+    return { or_ids: { ids: [named({ exact: id }), named({ prefix: `${id}/` })] } };
+  }
+  if (matcher.kind === 'prefix') return named({ prefix: `spiffe://${matcher.value}` });
+  if (matcher.kind === 'present') return AUTHENTICATED;
+  return named({ safe_regex: { regex: `spiffe://${segment(matcher)}(/.*)?` } });
+}
+
+/** One segment of a SPIFFE ID as a regular expression. */
+function segment(matcher: Matcher): string {
+  switch (matcher.kind) {
+    case 'exact':
+      return escapeRegex(matcher.value);
+    case 'prefix':
+      return `${escapeRegex(matcher.value)}[^/]*`;
+    case 'suffix':
+      return `[^/]*${escapeRegex(matcher.value)}`;
+    default:
+      return '[^/]+';
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * One intermediate form with two readers: the compiler to Envoy RBAC and the evaluator.
+ * Everything is already parsed and checked: a value of these types cannot be malformed.
+ */
+
+export type Action = 'ALLOW' | 'DENY' | 'AUDIT';
+export type Mode = 'Enforce' | 'Shadow';
+
+/** A checked AuthorizationPolicy document (`policy-language.md`). Immutable. */
+export interface AuthorizationPolicy {
+  readonly apiGroup: 'security.countersign.dev' | 'security.istio.io';
+  readonly namespace: string;
+  readonly name: string;
+  /** `selector.matchLabels`; empty: every pod that the policy's namespace reaches. */
+  readonly selector: Readonly<Record<string, string>>;
+  readonly action: Action;
+  readonly mode: Mode;
+  readonly reason: string | undefined;
+  /** OR. Empty with ALLOW: allows nothing. */
+  readonly rules: readonly Rule[];
+  /** Of what the document means (not its text): equal digests compile to equal bytes. Hex SHA-256. */
+  readonly digest: string;
+}
+
+/** AND of the three; an absent part matches all. */
+export interface Rule {
+  /** Position in the document, and in the rule's name inside Envoy. */
+  readonly index: number;
+  /** OR. */
+  readonly from: readonly Clause[];
+  /** OR. */
+  readonly to: readonly Clause[];
+  /** AND. */
+  readonly when: Clause;
+}
+
+/** AND of its terms; none: matches all. */
+export type Clause = readonly Term[];
+
+/** One attribute against values: matches when any `values` does (if there are any) and none of `notValues` does. */
+export interface Term {
+  readonly attribute: Attribute;
+  readonly values: readonly Matcher[];
+  readonly notValues: readonly Matcher[];
+  /** Path of the field in the document, for explanations: `spec.rules[0].to[0].operation.paths`. */
+  readonly field: string;
+  readonly notField: string;
+}
+
+export type Attribute =
+  | { readonly kind: 'source.principal' }
+  | { readonly kind: 'source.namespace' }
+  | { readonly kind: 'source.serviceAccount' }
+  | { readonly kind: 'source.trustDomain' }
+  | { readonly kind: 'source.ip' }
+  | { readonly kind: 'remote.ip' }
+  | { readonly kind: 'destination.ip' }
+  | { readonly kind: 'destination.port' }
+  | { readonly kind: 'connection.sni' }
+  | { readonly kind: 'request.host' }
+  | { readonly kind: 'request.method' }
+  | { readonly kind: 'request.path' }
+  | { readonly kind: 'request.header'; readonly name: string };
+
+export type Matcher =
+  | { readonly kind: 'exact'; readonly value: string }
+  | { readonly kind: 'prefix'; readonly value: string }
+  | { readonly kind: 'suffix'; readonly value: string }
+  | { readonly kind: 'present' }
+  | { readonly kind: 'template'; readonly value: string }
+  | { readonly kind: 'cidr'; readonly address: string; readonly prefixLength: number }
+  | { readonly kind: 'port'; readonly value: number }
+  /** `sa` (namespace undefined: the policy's own at parse time is filled in) or `ns/sa`. */
+  | { readonly kind: 'serviceAccount'; readonly namespace: string; readonly name: string };
+
+export type Severity = 'error' | 'warning';
+
+/** One finding about a document. */
+export interface Issue {
+  readonly severity: Severity;
+  /** Exact path of the field: `spec.rules[2].to[0].operation.paths[1]`. Empty: the whole document. */
+  readonly path: string;
+  /** What was found, what is allowed, what to do. */
+  readonly message: string;
+}
+
+export type Parsed =
+  | { readonly ok: true; readonly policy: AuthorizationPolicy; readonly issues: readonly Issue[] }
+  | { readonly ok: false; readonly issues: readonly Issue[] };
+
+/** What holds for the whole mesh. */
+export interface MeshSettings {
+  readonly trustDomain: string;
+  readonly rootNamespace: string;
+  readonly defaultAction: 'allow' | 'deny';
+}
+
+export type Protocol = 'http' | 'tcp';
+
+/** The workload that enforces. */
+export interface Target {
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** What a caller asks, as Envoy would see it. */
+export interface Request {
+  readonly protocol: Protocol;
+  /** SPIFFE ID of the authenticated peer; undefined: plaintext or unauthenticated. */
+  readonly principal: string | undefined;
+  readonly sourceIp: string | undefined;
+  readonly remoteIp: string | undefined;
+  readonly destinationIp: string | undefined;
+  readonly destinationPort: number | undefined;
+  readonly sni: string | undefined;
+  readonly method: string | undefined;
+  /** As sent, query included. Judged normalized. */
+  readonly path: string | undefined;
+  readonly host: string | undefined;
+  /** Lower-case names; several values of one header in the order received. */
+  readonly headers: Readonly<Record<string, readonly string[]>>;
+}
+
+/** A rule by its place. */
+export interface RuleRef {
+  readonly namespace: string;
+  readonly policy: string;
+  readonly rule: number;
+}
+
+export interface Decision {
+  readonly verdict: 'ALLOW' | 'DENY';
+  /** The rule that decided; undefined when no rule did (default action, or no ALLOW rule matched). */
+  readonly decidedBy: RuleRef | undefined;
+  /** In words, for an operator. */
+  readonly reason: string;
+  /** AUDIT rules that matched. */
+  readonly audited: readonly RuleRef[];
+  /** What the shadow rules would have said, if any selects the workload. */
+  readonly shadow:
+    | { readonly verdict: 'ALLOW' | 'DENY'; readonly decidedBy: RuleRef | undefined }
+    | undefined;
+  /** For a denial that no rule made: the ALLOW rule that came closest, and what failed in it. */
+  readonly nearest: { readonly rule: RuleRef; readonly failed: readonly string[] } | undefined;
+}
