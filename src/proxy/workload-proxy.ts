@@ -10,6 +10,7 @@ import { svidSecret } from './secrets.ts';
 export type ProxyLookup =
   | { readonly kind: 'found'; readonly resource: EncodedResource }
   | { readonly kind: 'absent' }
+  | { readonly kind: 'pending' }
   | { readonly kind: 'refused'; readonly code: 'NOT_FOUND' | 'PERMISSION_DENIED'; readonly reason: string };
 
 export interface ProxyChange {
@@ -97,13 +98,13 @@ export class WorkloadProxy {
   #secret(name: string): ProxyLookup {
     if (name === 'default' || name === this.id.uri) {
       const svid = this.#parts.svid();
-      if (svid === undefined) return { kind: 'absent' };
-      if (this.#secrets?.of !== svid) this.#secrets = { of: svid, byName: new Map() };
-      let resource = this.#secrets.byName.get(name);
-      if (resource === undefined) {
-        resource = svidSecret(this.#parts.encoder, name, svid);
-        this.#secrets.byName.set(name, resource);
-      }
+      // Absent would tell a delta client to drop the SVID that it holds; it is told when there is one.
+      if (svid === undefined) return { kind: 'pending' };
+      const secrets =
+        this.#secrets?.of === svid ? this.#secrets : { of: svid, byName: new Map<string, EncodedResource>() };
+      this.#secrets = secrets;
+      const resource = secrets.byName.get(name) ?? svidSecret(this.#parts.encoder, name, svid);
+      secrets.byName.set(name, resource);
       return { kind: 'found', resource };
     }
     const bundle = this.#parts.bundles.get(name);

@@ -20,4 +20,3 @@ export class SummaryReporter implements Reporter {
     process.on('exit', () => process.stdout.write(`${passed} passed, ${failed} failed${rest}\n`));
   }
 }
-

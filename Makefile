@@ -1,0 +1,40 @@
+# Countersign. `make` prints the targets.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+.DEFAULT_GOAL := help
+.PHONY: help build check test bench demo envoy clean
+
+schema := proto/gen/envoy.json
+installed := node_modules/.package-lock.json
+
+help: ## print the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+build: $(schema) ## install packages and make the schema; cmd/countersign runs after it
+
+check: build ## format, lint, types, layers, protos
+	@npm run --silent check
+
+test: build envoy ## every test, on real Envoys
+	@npm run --silent test
+
+bench: build ## speed, as ratios to limits measured in the same run
+	@node test/bench/main.ts
+
+demo: build envoy ## a small shop behind real Envoys: who may call whom, live (ARGS=--keep leaves it running)
+	@node test/demo/main.ts $(ARGS)
+
+envoy: build
+	@test/setup/install-envoy.sh >.tools/envoy-path
+
+clean: ## remove everything that was installed or generated
+	rm -rf node_modules proto/gen .tools .cache
+
+$(installed): package.json package-lock.json
+	@echo 'installing npm packages (Node 26 among them) ...' >&2
+	@npm ci --no-audit --no-fund --loglevel=error
+	@mkdir -p .tools
+	@touch $@
+
+$(schema): $(installed) proto/generate.ts $(wildcard proto/countersign/*/*/*.proto)
+	@node proto/generate.ts
+	@touch $@

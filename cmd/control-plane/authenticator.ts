@@ -1,0 +1,85 @@
+import type { Attestor, ProvenWorkload, WorkloadWatch } from '../../src/attestation/index.ts';
+import type { AuditLog } from '../../src/audit/index.ts';
+import type { Admission, Authenticator, Credentials, StreamEnd } from '../../src/discovery/index.ts';
+import { keyOf } from '../../src/mesh/index.ts';
+import type { Proxies } from '../../src/proxy/index.ts';
+import type { Logger, Metrics } from '../../src/telemetry/index.ts';
+
+export interface AuthenticatorParts {
+  readonly attestor: Attestor;
+  readonly watch: WorkloadWatch;
+  readonly proxies: Proxies;
+  readonly audit: AuditLog;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+}
+
+/** Joins attestation to discovery: a stream's token becomes a proven workload, and that workload's view. */
+export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
+  return {
+    admit: async (credentials, signal): Promise<Admission> => {
+      const end = parts.metrics.admissionSeconds.startTimer();
+      const verdict = await parts.attestor.attest(credentials.bearer, { address: credentials.peerAddress });
+      end();
+      if (!verdict.ok) {
+        const { refusal } = verdict;
+        const { claimed } = refusal;
+        const actor = claimed === undefined ? 'unknown' : `${claimed.namespace}/${claimed.pod ?? '?'}`;
+        const peer = credentials.peerAddress ?? 'unknown';
+        parts.metrics.refused.inc({ factor: refusal.factor });
+        parts.audit.record({
+          event: 'workload.refused',
+          actor,
+          peer,
+          factor: refusal.factor,
+          detail: refusal.detail,
+        });
+        parts.log.warn({ actor, peer, factor: refusal.factor }, `caller refused: ${refusal.detail}`);
+        return { ok: false, end: { code: refusal.code, message: refusal.publicMessage } };
+      }
+      signal.throwIfAborted();
+      return { ok: true, session: openSession(parts, verdict.workload, credentials) };
+    },
+  };
+}
+
+function openSession(
+  parts: AuthenticatorParts,
+  workload: ProvenWorkload,
+  credentials: Credentials,
+): Extract<Admission, { ok: true }>['session'] {
+  const actor = keyOf(workload.pod);
+  parts.audit.record({
+    event: 'workload.admitted',
+    actor,
+    id: workload.id.uri,
+    peer: credentials.peerAddress ?? 'unknown',
+    tokenId: workload.tokenId,
+    factors: workload.factors.map(({ factor, outcome }) => ({ factor, outcome })),
+  });
+  const revoked = new AbortController();
+  const lease = parts.proxies.open(workload, () => parts.watch.recheck(workload)?.detail);
+  const unwatch = parts.watch.watchRevocation(workload, (refusal) => {
+    parts.metrics.refused.inc({ factor: refusal.factor });
+    parts.audit.record({
+      event: 'workload.refused',
+      actor,
+      peer: credentials.peerAddress ?? 'unknown',
+      factor: refusal.factor,
+      detail: refusal.detail,
+    });
+    parts.log.warn({ actor, factor: refusal.factor }, `stream ended: ${refusal.detail}`);
+    const reason: StreamEnd = { code: refusal.code, message: refusal.publicMessage };
+    revoked.abort(reason);
+  });
+  return {
+    client: actor,
+    view: lease.proxy,
+    expiresAtMs: workload.tokenExpiresAtMs,
+    revoked: revoked.signal,
+    closed: (): void => {
+      unwatch();
+      lease.release();
+    },
+  };
+}

@@ -1,0 +1,38 @@
+import type { PeerAddressMode } from '../../src/attestation/index.ts';
+import type { DiscoveryLimits } from '../../src/discovery/index.ts';
+import type { TrustDomain } from '../../src/identity/index.ts';
+import type { MeshSettings } from '../../src/policy/index.ts';
+import type { LogFormat } from '../../src/telemetry/index.ts';
+
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A control plane's whole configuration, checked. */
+export interface ControlPlaneConfig {
+  readonly directory: string;
+  readonly dataDir: string;
+  readonly listen: ListenAddress;
+  readonly admin: ListenAddress;
+  readonly trustDomain: TrustDomain;
+  readonly settings: MeshSettings;
+  readonly svidTtlMs: number;
+  readonly audience: string;
+  readonly tokenIssuer: string;
+  readonly peerAddress: PeerAddressMode;
+  /** DNS names of the control plane's own certificate. The first is what `bootstrap` verifies by default. */
+  readonly serverNames: readonly string[];
+  readonly auditLog: string | undefined;
+  readonly limits: DiscoveryLimits;
+  readonly logFormat: LogFormat;
+  readonly logLevel: string;
+}
+
+/** The name that Envoys verify the control plane's certificate against, unless told otherwise. */
+export const defaultServerName = 'countersign.countersign-system.svc';
+
+export const svidTtlBounds: { readonly minMs: number; readonly maxMs: number } = {
+  minMs: 60_000,
+  maxMs: 24 * 3_600_000,
+};

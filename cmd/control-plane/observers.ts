@@ -1,0 +1,132 @@
+import type { AuditLog } from '../../src/audit/index.ts';
+import type { DiscoveryObserver } from '../../src/discovery/index.ts';
+import { keyOf, MESH_KINDS, type Mesh, type MeshNotice } from '../../src/mesh/index.ts';
+import { createHash } from 'node:crypto';
+import type { ProxiesObserver } from '../../src/proxy/index.ts';
+import type { Logger, Metrics } from '../../src/telemetry/index.ts';
+
+/** Where what happens is told: log, metrics, audit. */
+export interface Witnesses {
+  readonly audit: AuditLog;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+}
+
+function shortType(typeUrl: string): string {
+  return typeUrl.slice(typeUrl.lastIndexOf('.') + 1);
+}
+
+export function discoveryObserver({ audit, metrics, log }: Witnesses, mesh: Mesh): DiscoveryObserver {
+  return {
+    streamOpened: ({ method, client, streamId }): void => {
+      metrics.streams.inc({ method });
+      log.debug({ client, method, streamId }, 'stream opened');
+    },
+    streamClosed: ({ method, client, streamId, reason }): void => {
+      metrics.streams.dec({ method });
+      log.debug({ client, method, streamId, reason }, 'stream closed');
+    },
+    pushed: ({ typeUrl, bytes }): void => {
+      const type = shortType(typeUrl);
+      metrics.pushes.inc({ type });
+      metrics.pushedBytes.inc({ type }, bytes);
+    },
+    acked: ({ typeUrl, latencyMs }): void => {
+      const type = shortType(typeUrl);
+      metrics.acks.inc({ type });
+      metrics.ackSeconds.observe({ type }, latencyMs / 1_000);
+    },
+    nacked: ({ client, typeUrl, resources, message }): void => {
+      const type = shortType(typeUrl);
+      metrics.nacks.inc({ type });
+      log.error({ client, type, resources: [...resources.keys()] }, `Envoy rejected a push: ${message}`);
+      audit.record({
+        event: 'push.rejected',
+        actor: client,
+        type,
+        resources: [...resources.keys()],
+        detail: message,
+        generation: mesh.generation,
+      });
+    },
+    failed: ({ client, method, error }): void => {
+      log.error({ client, method, err: error }, 'a stream failed inside the control plane');
+    },
+    refused: ({ client, typeUrl, name, reason }): void => {
+      log.warn({ client, type: shortType(typeUrl), name }, `resource refused: ${reason}`);
+      audit.record({
+        event: 'resource.refused',
+        actor: client,
+        resource: name,
+        type: shortType(typeUrl),
+        detail: reason,
+      });
+    },
+  };
+}
+
+export function proxiesObserver({ audit, metrics, log }: Witnesses): ProxiesObserver {
+  return {
+    issued: (workload, svid, reason): void => {
+      metrics.issued.inc({ reason });
+      const leaf = svid.chain[0];
+      audit.record({
+        event: 'svid.issued',
+        actor: keyOf(workload.pod),
+        id: workload.id.uri,
+        serial: svid.serial,
+        digest: leaf === undefined ? '' : createHash('sha256').update(leaf).digest('hex'),
+        notAfter: new Date(svid.notAfterMs).toISOString(),
+        reason,
+        factors: [],
+      });
+      log.info({ pod: keyOf(workload.pod), id: workload.id.uri, serial: svid.serial, reason }, 'SVID issued');
+    },
+    refused: (workload, why): void => {
+      metrics.refused.inc({ factor: 'renewal' });
+      audit.record({
+        event: 'svid.refused',
+        actor: keyOf(workload.pod),
+        id: workload.id.uri,
+        factor: 'renewal',
+        detail: why,
+      });
+      log.warn({ pod: keyOf(workload.pod), id: workload.id.uri }, `SVID refused: ${why}`);
+    },
+    failed: (workload, error): void => {
+      log.error({ pod: keyOf(workload.pod), err: error }, 'SVID could not be issued; it is tried again');
+    },
+  };
+}
+
+/** Policy changes as audit events; object counts as metrics. */
+export function watchMesh(mesh: Mesh, { audit, metrics, log }: Witnesses): () => void {
+  return mesh.subscribe((notice) => {
+    metrics.generation.set(notice.generation);
+    for (const kind of MESH_KINDS) metrics.objects.set({ kind }, mesh.list(kind).length);
+    recordPolicyChanges(mesh, notice, audit, log);
+  });
+}
+
+function recordPolicyChanges(mesh: Mesh, notice: MeshNotice, audit: AuditLog, log: Logger): void {
+  for (const change of notice.changes) {
+    if (change.kind !== 'AuthorizationPolicy') continue;
+    const policy = change.after?.policy ?? change.before?.policy;
+    if (policy === undefined) continue;
+    const kind = change.before === undefined ? 'added' : change.after === undefined ? 'removed' : 'updated';
+    const workloads = mesh.workloadsOf(policy).length;
+    audit.record({
+      event: 'policy.changed',
+      actor: 'directory',
+      policy: change.key,
+      change: kind,
+      digest: policy.digest,
+      generation: notice.generation,
+      workloads,
+    });
+    log.info(
+      { policy: change.key, change: kind, generation: notice.generation, workloads },
+      'policy changed',
+    );
+  }
+}

@@ -1,0 +1,91 @@
+import type { LocalIssuer } from '../../src/attestation/index.ts';
+import type { AuditLog } from '../../src/audit/index.ts';
+import type { StreamStatus } from '../../src/discovery/index.ts';
+import type { Mesh, Pod } from '../../src/mesh/index.ts';
+import { OperatorError, type OperatorHandlers, type ProxyState } from '../../src/operator/index.ts';
+import type { Proxies } from '../../src/proxy/index.ts';
+
+const defaultTokenSeconds = 3_600;
+
+export function operatorHandlers(parts: {
+  readonly mesh: Mesh;
+  readonly issuer: LocalIssuer;
+  readonly audience: string;
+  readonly proxies: Proxies;
+  readonly streams: () => readonly StreamStatus[];
+  readonly audit: AuditLog;
+  readonly nowMs: () => number;
+}): OperatorHandlers {
+  const { mesh, issuer, proxies, streams, audit, nowMs } = parts;
+  const podNamed = (namespace: string, name: string): Pod => {
+    const pod = mesh.get('Pod', `${namespace}/${name}`);
+    if (pod !== undefined) return pod;
+    const known = mesh.list('Pod').map((other) => `${other.namespace}/${other.name}`);
+    throw new OperatorError(
+      'NOT_FOUND',
+      `there is no pod ${namespace}/${name}; known pods: ${known.toSorted().slice(0, 20).join(', ') || 'none'}`,
+    );
+  };
+  return {
+    IssueToken: async (request): Promise<{ token: string }> => {
+      const pod = podNamed(request.namespace, request.pod);
+      const serviceAccount = mesh.get('ServiceAccount', `${pod.namespace}/${pod.serviceAccount}`);
+      if (serviceAccount === undefined) {
+        throw new OperatorError(
+          'FAILED_PRECONDITION',
+          `pod ${pod.namespace}/${pod.name} runs as service account ${pod.serviceAccount}, which does not exist: add its manifest`,
+        );
+      }
+      const audience = request.audience === '' ? parts.audience : request.audience;
+      const ttlSeconds = request.ttl_seconds === 0 ? defaultTokenSeconds : request.ttl_seconds;
+      const token = await issuer.issue({ pod, serviceAccount, audience, ttlSeconds });
+      audit.record({
+        event: 'token.issued',
+        actor: `${pod.namespace}/${pod.name}`,
+        audience,
+        notAfter: new Date(nowMs() + ttlSeconds * 1_000).toISOString(),
+      });
+      return { token };
+    },
+    ListProxies: () => ({ proxies: streams().map((stream) => proxyState(stream, proxies)) }),
+    RenewSvid: (request): { old_serial: string; new_serial: string } => {
+      const pod = podNamed(request.namespace, request.pod);
+      const key = `${pod.namespace}/${pod.name}`;
+      const before = proxies.svidOf(key);
+      if (before === undefined) {
+        throw new OperatorError(
+          'FAILED_PRECONDITION',
+          `pod ${key} holds no SVID: no Envoy of it is connected`,
+        );
+      }
+      const after = proxies.renew(key);
+      if (after === undefined) {
+        throw new OperatorError(
+          'PERMISSION_DENIED',
+          `pod ${key} was refused a new SVID; the audit log says why`,
+        );
+      }
+      return { old_serial: before.svid.serial, new_serial: after.serial };
+    },
+  };
+}
+
+function proxyState(stream: StreamStatus, proxies: Proxies): ProxyState {
+  const held = proxies.svidOf(stream.client);
+  return {
+    pod: stream.client,
+    node_id: stream.nodeId,
+    method: stream.method,
+    serial: held?.svid.serial ?? '',
+    renew_at: held === undefined ? '' : new Date(held.renewAtMs).toISOString(),
+    resources: stream.types.flatMap(({ typeUrl, resources, rejection }) =>
+      resources.map(({ name, version, acknowledged }) => ({
+        type_url: typeUrl,
+        name,
+        version,
+        acknowledged,
+        rejection: rejection ?? '',
+      })),
+    ),
+  };
+}

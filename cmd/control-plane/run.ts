@@ -1,0 +1,81 @@
+import { AuditLog, fileSink, stdoutSink } from '../../src/audit/index.ts';
+import { createLogger, createMetrics, openAdminServer, type Logger } from '../../src/telemetry/index.ts';
+import { startControlPlane } from './start.ts';
+import type { ControlPlaneConfig, ListenAddress } from './config.ts';
+
+/**
+ * Runs until SIGTERM or SIGINT. The admin port opens first and readiness comes last, so that a start that hangs or
+ * fails can be told from one that goes on.
+ * @returns the exit code: 0 after a clean stop, 2 where it could not start
+ */
+export async function runControlPlane(config: ControlPlaneConfig): Promise<number> {
+  const log = createLogger({ format: config.logFormat, level: config.logLevel });
+  const metrics = createMetrics();
+  const notReady = new Map<string, string>([['start', 'in progress']]);
+  const stopped = stopSignal(log);
+  const closers: (() => void | Promise<void>)[] = [];
+  try {
+    const admin = await explainListen('--admin', config.admin, () =>
+      openAdminServer({ ...config.admin, readiness: () => notReady, registry: metrics.registry }),
+    );
+    closers.push(() => admin.close());
+    log.info({ address: `${admin.address.address}:${admin.address.port}` }, 'admin port open');
+    const audit = new AuditLog({
+      sink: config.auditLog === undefined ? stdoutSink() : fileSink(config.auditLog),
+      nowMs: Date.now,
+      onError: (error) => {
+        notReady.set('audit', `audit events cannot be written: ${error.message}`);
+        log.error({ err: error }, 'an audit event could not be written');
+      },
+    });
+    closers.push(() => audit.close());
+    const controlPlane = await startControlPlane(config, { log, metrics, audit });
+    closers.push(() => controlPlane.stop());
+    notReady.delete('start');
+    log.info({ address: controlPlane.address, trustDomain: config.trustDomain.name }, 'ready');
+    const signal = await stopped;
+    notReady.set('stop', 'in progress');
+    log.info({ signal }, 'stopping');
+    return 0;
+  } catch (error) {
+    log.fatal({ err: error }, error instanceof Error ? error.message : String(error));
+    return 2;
+  } finally {
+    for (const close of closers.toReversed()) await close();
+    log.info('stopped');
+  }
+}
+
+function stopSignal(log: Logger): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let asked = false;
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      process.on(signal, () => {
+        if (asked) {
+          log.warn({ signal }, 'stopping at once');
+          process.exit(1);
+        }
+        asked = true;
+        resolve(signal);
+      });
+    }
+  });
+}
+
+/** Says which flag to change where an address cannot be had. */
+export async function explainListen<T>(
+  flag: string,
+  address: ListenAddress,
+  open: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await open();
+  } catch (error) {
+    const where = `${address.host}:${address.port}`;
+    const detail = error instanceof Error ? error.message : String(error);
+    if (detail.includes('EADDRINUSE') || detail.includes('address already in use')) {
+      throw new Error(`${flag} ${where} is in use by another process: choose another port`, { cause: error });
+    }
+    throw new Error(`${flag} ${where} cannot be opened: ${detail}`, { cause: error });
+  }
+}

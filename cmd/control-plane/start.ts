@@ -1,0 +1,166 @@
+import { mkdirSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { join } from 'node:path';
+import { LocalAttestor, LocalIssuer } from '../../src/attestation/index.ts';
+import { Authority, directoryKeyStore } from '../../src/authority/index.ts';
+import { discoveryServices } from '../../src/discovery/index.ts';
+import { SpiffeId } from '../../src/identity/index.ts';
+import { Mesh } from '../../src/mesh/index.ts';
+import { openOperatorServer } from '../../src/operator/index.ts';
+import { Proxies, pushOrder, ResourceEncoder } from '../../src/proxy/index.ts';
+import { DirectorySource } from '../../src/sources/directory/index.ts';
+import { envoySchema, operatorSchema } from '../schema.ts';
+import { createAuthenticator } from './authenticator.ts';
+import { publishBundle } from './bundle-files.ts';
+import { openGrpcServer } from './grpc-server.ts';
+import { discoveryObserver, proxiesObserver, watchMesh, type Witnesses } from './observers.ts';
+import { operatorHandlers } from './operator-handlers.ts';
+import { reportProblems } from './problems.ts';
+import { servingCredentials } from './serving-credentials.ts';
+import type { ControlPlaneConfig } from './config.ts';
+
+export interface ControlPlane {
+  /** Of the gRPC port, as bound. */
+  readonly address: string;
+  stop(): Promise<void>;
+}
+
+/**
+ * Wires the rooms in the order of the data's way. Whatever was opened before a failure is closed again.
+ * @throws Error whose message says which file, flag or key is at fault and what to do
+ */
+export async function startControlPlane(
+  config: ControlPlaneConfig,
+  witnesses: Witnesses,
+): Promise<ControlPlane> {
+  const closers: (() => void | Promise<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const close of closers.splice(0).toReversed()) await close();
+  };
+  try {
+    const address = await wire(config, witnesses, closers);
+    return { address, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function wire(
+  config: ControlPlaneConfig,
+  witnesses: Witnesses,
+  closers: (() => void | Promise<void>)[],
+): Promise<string> {
+  const { log, metrics, audit } = witnesses;
+  const { settings, trustDomain, dataDir } = config;
+  const nowMs = Date.now;
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+
+  const authority = await Authority.open({
+    store: directoryKeyStore(join(dataDir, 'authority')),
+    trustDomain,
+    nowMs,
+    svidTtlMs: config.svidTtlMs,
+  });
+  closers.push(() => authority.close());
+  publishBundle(authority, dataDir);
+
+  const mesh = new Mesh({
+    rootNamespace: settings.rootNamespace,
+    onListenerError: (error) => log.error({ err: error }, 'a reader of the mesh failed; the others go on'),
+  });
+  closers.push(watchMesh(mesh, witnesses));
+
+  const issuer = await LocalIssuer.open({ directory: dataDir, issuer: config.tokenIssuer, nowMs });
+  const attestor = new LocalAttestor({
+    jwks: issuer.jwks(),
+    issuer: config.tokenIssuer,
+    audience: config.audience,
+    trustDomain,
+    mesh,
+    nowMs,
+    peerAddress: config.peerAddress,
+  });
+  const schema = envoySchema();
+  const proxies = new Proxies({
+    encoder: new ResourceEncoder(schema),
+    mesh,
+    settings,
+    bundle: () => authority.bundle,
+    nowMs,
+    random: Math.random,
+    issue: ({ id }) => {
+      const end = metrics.issuanceSeconds.startTimer();
+      const svid = authority.issue(id);
+      end();
+      return svid;
+    },
+    observer: proxiesObserver(witnesses),
+  });
+  closers.push(() => proxies.close());
+  closers.push(
+    authority.onBundleChange(() => {
+      publishBundle(authority, dataDir);
+      proxies.bundleChanged();
+    }),
+  );
+
+  const source = await DirectorySource.open({
+    directory: config.directory,
+    mesh,
+    nowMs,
+    stateFile: join(dataDir, 'uids.json'),
+    onReport: (report) => reportProblems(report, witnesses),
+  });
+  closers.push(() => source.close());
+
+  const discovery = discoveryServices({
+    root: schema,
+    authenticator: createAuthenticator({ attestor, watch: attestor, proxies, audit, metrics, log }),
+    observer: discoveryObserver(witnesses, mesh),
+    limits: config.limits,
+    nowMs,
+    random: Math.random,
+    order: pushOrder,
+  });
+  const serving = servingCredentials({
+    authority,
+    id: SpiffeId.workload(trustDomain, 'countersign-system', 'control-plane'),
+    dnsNames: config.serverNames,
+    ipAddresses: isIP(config.listen.host) === 0 ? [] : [config.listen.host],
+    nowMs,
+    onRenewed: (svid) => {
+      metrics.notAfter.set({ certificate: 'serving' }, svid.notAfterMs / 1_000);
+      log.info({ serial: svid.serial }, 'own certificate issued');
+    },
+    onError: (error) => log.error({ err: error }, 'own certificate could not be renewed; it is tried again'),
+  });
+  closers.push(() => serving.close());
+
+  const operator = await openOperatorServer({
+    root: operatorSchema(),
+    dataDir,
+    handlers: operatorHandlers({
+      mesh,
+      issuer,
+      audience: config.audience,
+      proxies,
+      streams: () => discovery.streams(),
+      audit,
+      nowMs,
+    }),
+    onError: (error) => log.error({ err: error }, 'an operator call failed'),
+  });
+  closers.push(() => operator.close());
+
+  const server = await openGrpcServer({
+    listen: config.listen,
+    credentials: serving.credentials,
+    discovery,
+    schema,
+    maxMessageBytes: config.limits.maxMessageBytes,
+  });
+  closers.push(() => server.stop());
+  server.serve();
+  return `${config.listen.host}:${server.port}`;
+}

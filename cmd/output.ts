@@ -1,0 +1,25 @@
+import { stringify } from 'yaml';
+
+/** How data is printed. */
+export type DataFormat = 'json' | 'yaml';
+
+/** A whole value on stdout. */
+export function printData(value: unknown, format: DataFormat): void {
+  process.stdout.write(format === 'yaml' ? stringify(value) : `${JSON.stringify(value, undefined, 2)}\n`);
+}
+
+/** Columns under upper-case heads, two spaces between: what kubectl's users read with ease. */
+export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((title, column) =>
+    Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)),
+  );
+  return [head.map((title) => title.toUpperCase()), ...rows]
+    .map((row) =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    )
+    .map((line) => `${line}\n`)
+    .join('');
+}

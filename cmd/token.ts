@@ -1,0 +1,29 @@
+import { Command } from 'commander';
+import { callOperator } from '../src/operator/index.ts';
+import { parseDuration, parsePodName } from './flags.ts';
+import { operatorSchema } from './schema.ts';
+
+export function tokenCommand(): Command {
+  return new Command('token')
+    .description('print a projected service account token for a pod (standalone mode)')
+    .requiredOption('--data-dir <dir>', 'data directory of the running control plane')
+    .requiredOption('--pod <namespace/name>', 'the pod that the token is bound to', parsePodName)
+    .option('--audience <audience>', "the token's audience (default: the control plane's)", '')
+    .option('--ttl <duration>', 'how long the token is valid', parseDuration, 3_600_000)
+    .action(
+      async (options: {
+        dataDir: string;
+        pod: { namespace: string; name: string };
+        audience: string;
+        ttl: number;
+      }) => {
+        const { token } = await callOperator(operatorSchema(), options.dataDir, 'IssueToken', {
+          namespace: options.pod.namespace,
+          pod: options.pod.name,
+          audience: options.audience,
+          ttl_seconds: Math.max(1, Math.round(options.ttl / 1_000)),
+        });
+        process.stdout.write(`${token}\n`);
+      },
+    );
+}

@@ -1,0 +1,117 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { countersign } from './paths.ts';
+import { freePort } from './ports.ts';
+import { Child, run } from './process.ts';
+import { waitFor } from './wait.ts';
+
+/** A real control plane process in standalone mode. */
+export class TestControlPlane {
+  readonly directory: string;
+  readonly dataDir: string;
+  readonly address: string;
+  readonly admin: string;
+  readonly auditLog: string;
+  readonly #flags: readonly string[];
+  #child: Child;
+
+  private constructor(options: {
+    directory: string;
+    dataDir: string;
+    address: string;
+    admin: string;
+    flags: readonly string[];
+  }) {
+    this.directory = options.directory;
+    this.dataDir = options.dataDir;
+    this.address = options.address;
+    this.admin = options.admin;
+    this.auditLog = join(options.dataDir, 'audit.log');
+    this.#flags = options.flags;
+    this.#child = this.#spawn();
+  }
+
+  static async start(options: {
+    directory: string;
+    dataDir: string;
+    flags?: readonly string[];
+  }): Promise<TestControlPlane> {
+    const address = `127.0.0.1:${await freePort()}`;
+    const admin = `127.0.0.1:${await freePort()}`;
+    const controlPlane = new TestControlPlane({ ...options, address, admin, flags: options.flags ?? [] });
+    await controlPlane.ready();
+    return controlPlane;
+  }
+
+  /** The log so far: JSON lines. */
+  get log(): string {
+    return this.#child.stderr;
+  }
+
+  get stdout(): string {
+    return this.#child.stdout;
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  get bundle(): string {
+    return join(this.dataDir, 'bundle.pem');
+  }
+
+  audit(): readonly Record<string, unknown>[] {
+    return readFileSync(this.auditLog, 'utf8')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  }
+
+  async ready(): Promise<void> {
+    await waitFor('the control plane to be ready', async () => {
+      this.#child.assertRunning();
+      const response = await fetch(`http://${this.admin}/readyz`);
+      return response.status === 200 ? true : undefined;
+    });
+  }
+
+  async metrics(): Promise<string> {
+    return await (await fetch(`http://${this.admin}/metrics`)).text();
+  }
+
+  /** What `countersign COMMAND --data-dir ...` prints. @throws Error with its stderr, where it fails */
+  async ask(command: string, ...args: readonly string[]): Promise<string> {
+    const { code, stdout, stderr } = await run(countersign, [command, '--data-dir', this.dataDir, ...args]);
+    if (code !== 0) throw new Error(`countersign ${command}: ${stderr}`);
+    return stdout.trim();
+  }
+
+  async stop(): Promise<number | null> {
+    return await this.#child.stop();
+  }
+
+  async killHard(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#child.exited;
+  }
+
+  /** Again, on the same ports and data. */
+  async restart(): Promise<void> {
+    await this.stop();
+    this.#child = this.#spawn();
+    await this.ready();
+  }
+
+  #spawn(): Child {
+    const args = ['control-plane', '--directory', this.directory, '--data-dir', this.dataDir];
+    args.push(
+      '--listen',
+      this.address,
+      '--admin',
+      this.admin,
+      '--audit-log',
+      join(this.dataDir, 'audit.log'),
+    );
+    return new Child('control-plane', countersign, [...args, ...this.#flags]);
+  }
+}

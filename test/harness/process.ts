@@ -1,0 +1,63 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+
+/** A child process whose output is kept, and which never outlives its test. */
+export class Child {
+  readonly #process: ChildProcess;
+  readonly #name: string;
+  readonly exited: Promise<number | null>;
+  stdout = '';
+  stderr = '';
+
+  constructor(name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+    this.#name = name;
+    this.#process = spawn(command, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    });
+    this.#process.stdout?.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));
+    this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
+    this.exited = once(this.#process, 'close').then(() => this.#process.exitCode);
+    process.once('exit', () => this.#process.kill('SIGKILL'));
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? -1;
+  }
+
+  get running(): boolean {
+    return this.#process.exitCode === null && this.#process.signalCode === null;
+  }
+
+  /** @throws Error with the end of its output, if it is not running any more */
+  assertRunning(): void {
+    if (this.running) return;
+    throw new Error(
+      `${this.#name} ended with ${this.#process.exitCode ?? this.#process.signalCode}:\n${(this.stderr + this.stdout).slice(-2_000)}`,
+    );
+  }
+
+  kill(signal: NodeJS.Signals = 'SIGTERM'): void {
+    this.#process.kill(signal);
+  }
+
+  /** SIGTERM, and SIGKILL for what is still there after `graceMs`. @returns the exit code */
+  async stop(graceMs = 5_000): Promise<number | null> {
+    if (!this.running) return this.#process.exitCode;
+    this.kill();
+    const hard = setTimeout(() => this.kill('SIGKILL'), graceMs);
+    const code = await this.exited;
+    clearTimeout(hard);
+    return code;
+  }
+}
+
+/** Runs to its end. */
+export async function run(
+  command: string,
+  args: readonly string[],
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const child = new Child(command, command, args);
+  const code = await child.exited;
+  return { code, stdout: child.stdout, stderr: child.stderr };
+}

@@ -1,0 +1,77 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { parseSync } from 'oxc-parser';
+
+/** What each room may import of ours; packages are free. The design's table, and nothing beside it. */
+const allowed: Readonly<Record<string, readonly string[]>> = {
+  'src/identity': [],
+  'src/policy': ['src/identity'],
+  'src/attestation': ['src/identity', 'src/mesh'],
+  'src/authority': ['src/identity'],
+  'src/mesh': ['src/identity', 'src/policy'],
+  'src/sources/manifests': [],
+  'src/sources/directory': ['src/mesh', 'src/policy', 'src/sources/manifests'],
+  'src/proxy': ['src/identity', 'src/policy', 'src/authority', 'src/mesh'],
+  'src/discovery': [],
+  'src/audit': [],
+  'src/telemetry': [],
+  'src/operator': [],
+  cmd: ['*'],
+  test: ['*'],
+  proto: [],
+};
+
+/** Rooms that touch no process, file, network or clock: everything comes in as a value. */
+const pure: readonly string[] = ['src/identity', 'src/policy', 'src/mesh'];
+const impure = /^node:(fs|net|http|https|http2|tls|child_process|dns|os|timers|worker_threads)\b/u;
+
+function isTest(file: string): boolean {
+  return /(\.test|\/testing)\.ts$/u.test(file);
+}
+
+/** Every breach of the layering below `root`, in words; empty: none. */
+export function breaches(root: string): readonly string[] {
+  const rooms = Object.keys(allowed);
+  const roomOf = (file: string): string | undefined =>
+    rooms.filter((room) => file.startsWith(`${room}/`)).toSorted((a, b) => b.length - a.length)[0];
+  const found: string[] = [];
+  for (const file of ['src', 'cmd', 'test', 'proto'].flatMap((top) => typescriptFiles(root, top))) {
+    const room = roomOf(file);
+    if (room === undefined) {
+      found.push(`${file} is in no room of the design`);
+      continue;
+    }
+    for (const specifier of importsOf(join(root, file))) {
+      if (pure.includes(room) && !isTest(file) && impure.test(specifier)) {
+        found.push(`${file} imports ${specifier}: ${room} does no I/O`);
+      }
+      if (!specifier.startsWith('.')) continue;
+      const target = relative(root, resolve(dirname(join(root, file)), specifier));
+      const other = roomOf(target);
+      if (other === room || isTest(file)) continue;
+      const free = allowed[room]?.includes('*') === true;
+      if (other === undefined || !(free || allowed[room]?.includes(other) === true)) {
+        found.push(`${file} imports ${target}: ${room} may not import ${other ?? 'it'}`);
+      } else if (other.startsWith('src/') && target !== `${other}/index.ts`) {
+        found.push(`${file} imports ${target}: a room's door is its index.ts`);
+      }
+    }
+  }
+  return found;
+}
+
+function typescriptFiles(root: string, top: string): string[] {
+  return readdirSync(join(root, top), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(top, name));
+}
+
+function importsOf(path: string): readonly string[] {
+  const { module, errors } = parseSync(path, readFileSync(path, 'utf8'));
+  if (errors.length > 0) throw new Error(`${path}: ${errors[0]?.message ?? 'cannot be parsed'}`);
+  const names = module.staticImports.map((found) => found.moduleRequest.value);
+  for (const { entries } of module.staticExports) {
+    for (const { moduleRequest } of entries) if (moduleRequest !== null) names.push(moduleRequest.value);
+  }
+  return names;
+}
