@@ -1,0 +1,117 @@
+import { isIdentity } from './attributes.ts';
+import { asciiLower, ipFact, textOf, type Facts } from './facts.ts';
+import { inCidr, parseBlockAddress } from './ip.ts';
+import { templateRegExp, wideTemplateRegex } from './template.ts';
+import type { Action, Attribute, Clause, Matcher, Rule, Term } from './types.ts';
+
+/** Whether a request's facts satisfy something; made once, asked often. */
+export type Test = (facts: Facts) => boolean;
+
+/** A rule ready to be asked. */
+export function ruleTest(rule: Rule, action: Action): Test {
+  const from = anyOf(rule.from.map((clause) => clauseTest(clause, action)));
+  const to = anyOf(rule.to.map((clause) => clauseTest(clause, action)));
+  const when = clauseTest(rule.when, action);
+  return (facts) => from(facts) && to(facts) && when(facts);
+}
+
+export function clauseTest(clause: Clause, action: Action): Test {
+  const tests = clause.map((term) => termTest(term, action));
+  return (facts) => tests.every((test) => test(facts));
+}
+
+/** The two halves of a term apart, for those who explain. */
+export interface TermTests {
+  readonly positive: Test;
+  /** True where a `notValues` matches, so that the term fails. */
+  readonly excluded: Test;
+  /** A negative identity in an ALLOW asks for some identity first. */
+  readonly proven: Test;
+}
+
+export function termTests({ attribute, values, notValues }: Term, action: Action): TermTests {
+  // As in the compiler: in doubt a DENY matches, an ALLOW does not.
+  const wide = action !== 'ALLOW';
+  const askProof = action === 'ALLOW' && notValues.length > 0 && isIdentity(attribute);
+  return {
+    positive: anyOf(values.map((matcher) => matcherTest(attribute, matcher, wide))),
+    excluded:
+      notValues.length === 0
+        ? () => false
+        : anyOf(notValues.map((matcher) => matcherTest(attribute, matcher, !wide))),
+    proven: askProof ? (facts) => facts.principal !== '' : () => true,
+  };
+}
+
+function termTest(term: Term, action: Action): Test {
+  const { positive, excluded, proven } = termTests(term, action);
+  return (facts) => positive(facts) && proven(facts) && !excluded(facts);
+}
+
+/** None: nothing is asked. */
+function anyOf(tests: readonly Test[]): Test {
+  const [first, ...rest] = tests;
+  if (first === undefined) return () => true;
+  return rest.length === 0 ? first : (facts) => tests.some((test) => test(facts));
+}
+
+function matcherTest(attribute: Attribute, matcher: Matcher, wide: boolean): Test {
+  switch (matcher.kind) {
+    case 'cidr': {
+      const block = parseBlockAddress(matcher.address);
+      return (facts) => {
+        const ip = ipFact(attribute, facts);
+        return ip !== undefined && inCidr(ip, block, matcher.prefixLength);
+      };
+    }
+    case 'port':
+      return (facts) => facts.port === matcher.value;
+    case 'serviceAccount': {
+      const account = `${matcher.namespace}/${matcher.name}`;
+      return (facts) => facts.serviceAccount === account;
+    }
+    case 'template': {
+      const narrow = templateRegExp(matcher.value);
+      const any = new RegExp(`^(?:${wideTemplateRegex(matcher.value)})$`);
+      return (facts) => (wide ? any : narrow).test(facts.path);
+    }
+    case 'present':
+      return (facts) => textOf(attribute, facts) !== '';
+    case 'exact':
+    case 'prefix':
+    case 'suffix':
+      return textTest(attribute, matcher.kind, matcher.value);
+    default:
+      return matcher satisfies never;
+  }
+}
+
+function textTest(attribute: Attribute, kind: 'exact' | 'prefix' | 'suffix', value: string): Test {
+  if (attribute.kind === 'source.principal') return principalTest(kind, value);
+  const wanted = attribute.kind === 'request.host' ? asciiLower(value) : value;
+  switch (kind) {
+    case 'exact':
+      return (facts) => textOf(attribute, facts) === wanted;
+    case 'prefix':
+      return (facts) => textOf(attribute, facts).startsWith(wanted);
+    case 'suffix':
+      return (facts) => textOf(attribute, facts).endsWith(wanted);
+    default:
+      return kind satisfies never;
+  }
+}
+
+/** Values name a principal without its scheme; a suffix cannot reach into the scheme. */
+function principalTest(kind: 'exact' | 'prefix' | 'suffix', value: string): Test {
+  const scheme = 'spiffe://';
+  switch (kind) {
+    case 'exact':
+      return ({ principal }) => principal === scheme + value;
+    case 'prefix':
+      return ({ principal }) => principal.startsWith(scheme + value);
+    case 'suffix':
+      return ({ principal }) => principal.slice(scheme.length).endsWith(value) && principal !== '';
+    default:
+      return kind satisfies never;
+  }
+}
