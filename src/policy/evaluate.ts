@@ -1,6 +1,7 @@
 import { failures } from './explain.ts';
 import { factsOf, type Facts } from './facts.ts';
 import { ruleTest, type Test } from './match.ts';
+import type { EscapedSlashes } from './path.ts';
 import { ruleName } from './rule-name.ts';
 import { scopeRule } from './scope.ts';
 import type {
@@ -16,6 +17,8 @@ import type {
 
 export interface EvaluateOptions {
   readonly settings: MeshSettings;
+  /** As the Envoys in question are configured. Default: `reject`, as in the bootstrap that Countersign writes. */
+  readonly escapedSlashes?: EscapedSlashes;
 }
 
 /** One rule, ready to be asked. */
@@ -50,15 +53,20 @@ type Outcome = Pick<Decision, 'verdict' | 'decidedBy'> & { readonly judge: Judge
 export class Evaluator {
   readonly #policies: readonly AuthorizationPolicy[];
   readonly #settings: MeshSettings;
+  readonly #escapedSlashes: EscapedSlashes;
   readonly #courts = new Map<Protocol, Courts>();
 
-  constructor(policies: readonly AuthorizationPolicy[], { settings }: EvaluateOptions) {
+  constructor(
+    policies: readonly AuthorizationPolicy[],
+    { settings, escapedSlashes = 'reject' }: EvaluateOptions,
+  ) {
     this.#policies = policies;
     this.#settings = settings;
+    this.#escapedSlashes = escapedSlashes;
   }
 
   decide(request: Request): Decision {
-    const facts = factsOf(request);
+    const facts = factsOf(request, this.#escapedSlashes);
     if (facts === undefined) return malformed();
     const { enforced, shadow } = this.#courtsFor(request.protocol);
     const outcome = this.#judge(enforced, facts);
@@ -158,8 +166,7 @@ function malformed(): Decision {
   return {
     verdict: 'DENY',
     decidedBy: undefined,
-    reason:
-      'the path is malformed: Envoy answers 400 before any policy is asked; escape what is neither visible ASCII nor allowed in a path',
+    reason: 'the path is malformed or holds an escaped slash: Envoy answers 400 before any policy is asked',
     audited: [],
     shadow: undefined,
     nearest: undefined,

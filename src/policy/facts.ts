@@ -1,5 +1,5 @@
 import { parseIp, type Ip } from './ip.ts';
-import { normalizePath, withoutQuery } from './path.ts';
+import { normalizePath, withoutQuery, type EscapedSlashes } from './path.ts';
 import type { Attribute, Request } from './types.ts';
 
 /** A request's attributes, read once for all rules. Missing text is empty, as Envoy's matchers see it. */
@@ -24,9 +24,9 @@ export interface Facts {
 }
 
 /** undefined: Envoy answers 400 before any policy is asked, for the path is malformed. */
-export function factsOf(request: Request): Facts | undefined {
+export function factsOf(request: Request, escapedSlashes: EscapedSlashes): Facts | undefined {
   const http = request.protocol === 'http';
-  const fullPath = http ? normalizePath(request.path ?? '/') : '';
+  const fullPath = http ? normalizePath(request.path ?? '/', escapedSlashes) : '';
   if (fullPath === undefined) return undefined;
   const principal = request.principal?.startsWith('spiffe://') === true ? request.principal : '';
   const sourceIp = ipOf(request.sourceIp);

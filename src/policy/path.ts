@@ -10,19 +10,24 @@ const HEX_PAIR = /^[0-9A-Fa-f]{2}$/;
 const ESCAPED = /["<>^`{|}]/g;
 /** Refused: space, controls, everything beyond ASCII; a fragment. */
 const REFUSED = /[^!-~]|#/;
+const ESCAPED_SLASH = /%(?:2f|5c)/i;
 /** `..;a=b` is `..`: path parameters of literal dot segments are dropped first. */
 const DOT_PARAMETERS = /(^|\/)(\.\.?);[^/]*/g;
 
+/** `path_with_escaped_slashes_action`: what becomes of `%2f` and `%5c`. Countersign's sidecars reject. */
+export type EscapedSlashes = 'keep' | 'reject';
+
 /**
  * The path that policies are judged on: dot segments resolved, `\` read as `/`, escaped unreserved characters
- * decoded, doubled slashes merged; escaped slashes stay as they are. The query is kept untouched.
+ * decoded, doubled slashes merged. The query is kept untouched.
  *
  * @returns undefined where Envoy answers 400.
  */
-export function normalizePath(path: string): string | undefined {
+export function normalizePath(path: string, escapedSlashes: EscapedSlashes = 'reject'): string | undefined {
   if (!path.startsWith('/') || REFUSED.test(path)) return undefined;
   const end = path.indexOf('?');
   const [raw, query] = end < 0 ? [path, ''] : [path.slice(0, end), path.slice(end)];
+  if (escapedSlashes === 'reject' && ESCAPED_SLASH.test(raw)) return undefined;
   const bare = raw.replaceAll(DOT_PARAMETERS, '$1$2');
   if (bare.includes('%00')) return undefined;
   const plain = decodeUnreserved(bare.replaceAll('\\', '/')).replaceAll(

@@ -1,0 +1,136 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { SpiffeId } from '../src/identity/index.ts';
+import {
+  evaluate,
+  policiesFor,
+  ruleName,
+  type Decision,
+  type Protocol,
+  type Request,
+} from '../src/policy/index.ts';
+import type { AuthzInput } from './authz-input.ts';
+import {
+  addAuthzOptions,
+  parseLabels,
+  parsePort,
+  readPolicies,
+  settingsOf,
+  type AuthzFlags,
+} from './authz-options.ts';
+import { parsePodName } from './flags.ts';
+import { printData } from './output.ts';
+
+type Headers = Readonly<Record<string, readonly string[]>>;
+
+interface Flags extends AuthzFlags {
+  readonly to: { readonly namespace: string; readonly name: string };
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly from?: SpiffeId;
+  readonly protocol: Protocol;
+  readonly method: string;
+  readonly path: string;
+  readonly host?: string;
+  readonly header: Headers;
+  readonly port?: number;
+  readonly sourceIp?: string;
+  readonly remoteIp?: string;
+  readonly destinationIp?: string;
+  readonly sni?: string;
+  readonly claims?: string;
+}
+
+/** Exit codes: 0 allowed, 1 denied. */
+export function authzCheckCommand(): Command {
+  const command = new Command('check')
+    .description('say whether a request would be allowed, by which rule, or what it lacks')
+    .requiredOption(
+      '--to <namespace/name>',
+      'the called workload: a Pod of the manifests, whose labels count; of any other, --labels does',
+      parsePodName,
+    )
+    .option('--labels <k=v,...>', "the called workload's labels, where no Pod manifest has them", parseLabels)
+    .option('--from <spiffeid>', 'the caller; absent: not authenticated', parseCaller)
+    .addOption(new Option('--protocol <protocol>').choices(['http', 'tcp']).default('http'))
+    .option('--method <method>', 'HTTP method', 'GET')
+    .option('--path <path>', 'HTTP path, query included', '/')
+    .option('--host <host>', 'HTTP host, port included if the caller sends it')
+    .option('--header <name=value>', 'HTTP header (repeatable)', collectHeader, {})
+    .option('--port <n>', "the called workload's port", parsePort)
+    .option('--source-ip <ip>', "the connection's peer address")
+    .option('--remote-ip <ip>', "the caller's address behind proxies (default: the peer address)")
+    .option('--destination-ip <ip>', "the called workload's address")
+    .option('--sni <name>', 'the server name of the TLS connection')
+    .option('--claims <file>', 'claims of a request token (not supported yet)');
+  return addAuthzOptions(command, 'table').action(async (flags: Flags) => {
+    if (flags.claims !== undefined) throw new Error('--claims is not supported yet: leave it out');
+    const input = await readPolicies(flags);
+    const settings = settingsOf(flags, flags.from?.trustDomain.name ?? 'cluster.local');
+    const target = { namespace: flags.to.namespace, labels: labelsOf(flags, input) };
+    const decision = evaluate(policiesFor(input.policies, target, settings), requestOf(flags), { settings });
+    if (flags.output === 'table') process.stdout.write(inWords(decision));
+    else printData(decision, flags.output);
+    process.exitCode = decision.verdict === 'ALLOW' ? 0 : 1;
+  });
+}
+
+function labelsOf({ to, labels }: Flags, { pods }: AuthzInput): Readonly<Record<string, string>> {
+  const name = `${to.namespace}/${to.name}`;
+  const pod = pods.get(name);
+  if (pod === undefined) {
+    const used =
+      labels === undefined ? 'none are assumed; give them by --labels k=v,...' : '--labels are used';
+    process.stderr.write(`note: no Pod ${name} in the manifests to take labels from; ${used}\n`);
+    return labels ?? {};
+  }
+  if (labels !== undefined)
+    process.stderr.write(`note: the labels are those of Pod ${name}; --labels is ignored\n`);
+  return pod;
+}
+
+function requestOf(flags: Flags): Request {
+  return {
+    protocol: flags.protocol,
+    principal: flags.from?.uri,
+    sourceIp: flags.sourceIp,
+    remoteIp: flags.remoteIp,
+    destinationIp: flags.destinationIp,
+    destinationPort: flags.port,
+    sni: flags.sni,
+    method: flags.method,
+    path: flags.path,
+    host: flags.host,
+    headers: flags.header,
+  };
+}
+
+function inWords({ verdict, decidedBy, reason, audited, shadow, nearest }: Decision): string {
+  const lines = [verdict, `  reason   ${reason}`];
+  if (decidedBy !== undefined) lines.push(`  rule     ${ruleName(decidedBy)}`);
+  if (nearest !== undefined) {
+    lines.push(
+      `  nearest  ${ruleName(nearest.rule)}`,
+      ...nearest.failed.map((failed) => `  failed   ${failed}`),
+    );
+  }
+  lines.push(...audited.map((rule) => `  audited  ${ruleName(rule)}`));
+  if (shadow !== undefined) {
+    const by = shadow.decidedBy === undefined ? '' : ` by ${ruleName(shadow.decidedBy)}`;
+    lines.push(`  shadow   ${shadow.verdict}${by}, were the shadow policies enforced`);
+  }
+  return `${lines.join('\n')}\n`;
+}
+
+function parseCaller(text: string): SpiffeId {
+  try {
+    return SpiffeId.parse(text);
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function collectHeader(text: string, before: Headers): Headers {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError(`${JSON.stringify(text)} is not a header: write name=value.`);
+  const name = text.slice(0, at).toLowerCase();
+  return { ...before, [name]: [...(before[name] ?? []), text.slice(at + 1)] };
+}

@@ -1,0 +1,71 @@
+import { Command, Option } from 'commander';
+import {
+  compile,
+  policiesFor,
+  ruleName,
+  type CompileNote,
+  type Protocol,
+  type RbacFilter,
+} from '../src/policy/index.ts';
+import {
+  addAuthzOptions,
+  parseLabels,
+  parsePort,
+  readPolicies,
+  settingsOf,
+  type AuthzFlags,
+} from './authz-options.ts';
+import { formatTable, printData } from './output.ts';
+
+interface Flags extends AuthzFlags {
+  readonly namespace: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly port?: number;
+  readonly protocol: Protocol;
+}
+
+export function authzCompileCommand(): Command {
+  const command = new Command('compile')
+    .description("print the RBAC filters of one workload, in Envoy's JSON form and order")
+    .requiredOption('--namespace <name>', "the workload's namespace")
+    .option('--labels <k=v,...>', "the workload's labels", parseLabels, {})
+    .option('--port <n>', 'its one port; absent: filters for any port', parsePort)
+    .addOption(new Option('--protocol <protocol>').choices(['http', 'tcp']).default('http'));
+  return addAuthzOptions(command, 'json').action(async (flags: Flags) => {
+    const { policies } = await readPolicies(flags);
+    // The compiler asks for no trust domain: rules that name none hold for all.
+    const settings = settingsOf(flags, 'cluster.local');
+    const selected = policiesFor(policies, flags, settings);
+    const { audit, deny, allow, notes } = compile(selected, {
+      protocol: flags.protocol,
+      settings,
+      ...(flags.port !== undefined && { port: flags.port }),
+    });
+    for (const note of notes) process.stderr.write(`${renderNote(note)}\n`);
+    const filters = [audit, deny, allow];
+    if (flags.output === 'table') process.stdout.write(table(filters));
+    else printData({ filters }, flags.output);
+  });
+}
+
+function renderNote({ rule, port, message }: CompileNote): string {
+  return `warning ${ruleName(rule)}${port === undefined ? '' : ` on port ${port}`}: ${message}`;
+}
+
+function table(filters: readonly RbacFilter[]): string {
+  const rows = filters.flatMap(({ name, typed_config: config }) => [
+    ...Object.keys(config.rules?.policies ?? {}).map((rule) => [
+      name,
+      config.rules?.action ?? '',
+      'enforce',
+      rule,
+    ]),
+    ...Object.keys(config.shadow_rules?.policies ?? {}).map((rule) => [
+      name,
+      config.shadow_rules?.action ?? '',
+      'shadow',
+      rule,
+    ]),
+  ]);
+  return formatTable(['filter', 'action', 'mode', 'rule'], rows);
+}
