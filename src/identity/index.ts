@@ -13,3 +13,4 @@ export {
   type SpiffeBundleKey,
   type TrustBundleParts,
 } from './trust-bundle.ts';
+export { DerReader, oidText, TAG, wholeBytes, type DerValue } from './der.ts';

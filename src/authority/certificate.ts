@@ -1,0 +1,133 @@
+import { hash, sign, type KeyObject } from 'node:crypto';
+import {
+  bitString,
+  EMPTY_SEQUENCE,
+  extension,
+  octetString,
+  oid,
+  positiveInteger,
+  sequence,
+  time,
+  tlv,
+  TRUE,
+} from './der.ts';
+
+/** Who signs: its name and key identifier as they go into what it signs. */
+export interface Issuer {
+  /** The DER Name. */
+  readonly name: Buffer;
+  readonly keyId: Buffer;
+  readonly privateKey: KeyObject;
+}
+
+/** Object identifiers of RFC 5280 and RFC 5758, and the encoded parts that never change. */
+const OID = {
+  subjectKeyIdentifier: '2.5.29.14',
+  keyUsage: '2.5.29.15',
+  subjectAltName: '2.5.29.17',
+  basicConstraints: '2.5.29.19',
+  authorityKeyIdentifier: '2.5.29.35',
+  extendedKeyUsage: '2.5.29.37',
+} as const;
+
+export const ECDSA_WITH_SHA256: Buffer = sequence(oid('1.2.840.10045.4.3.2'));
+export const VERSION_3: Buffer = tlv(0xa0, tlv(0x02, Buffer.of(2)));
+export const NO_NAME: Buffer = EMPTY_SEQUENCE;
+
+/** What the SVID profile asks of every leaf (X509-SVID sections 4.1, 4.3, 4.4). */
+export const LEAF_EXTENSIONS: Buffer = Buffer.concat([
+  extension(OID.keyUsage, true, tlv(0x03, Buffer.of(7, 0x80))),
+  extension(OID.extendedKeyUsage, false, sequence(oid('1.3.6.1.5.5.7.3.1'), oid('1.3.6.1.5.5.7.3.2'))),
+  extension(OID.basicConstraints, true, EMPTY_SEQUENCE),
+]);
+
+/** keyCertSign and cRLSign. */
+const SIGNING_KEY_USAGE = extension(OID.keyUsage, true, tlv(0x03, Buffer.of(1, 0x06)));
+
+/** The key identifier of RFC 5280 section 4.2.1.2 (1): SHA-1 of the key's bits. An identifier, not a proof. */
+export function keyIdOf(publicKeyBits: Uint8Array): Buffer {
+  return hash('sha1', publicKeyBits, 'buffer');
+}
+
+export function subjectKeyIdentifier(keyId: Buffer): Buffer {
+  return extension(OID.subjectKeyIdentifier, false, octetString(keyId));
+}
+
+export function authorityKeyIdentifier(keyId: Buffer): Buffer {
+  return extension(OID.authorityKeyIdentifier, false, sequence(tlv(0x80, keyId)));
+}
+
+/** Critical, as it must be where the subject is empty (RFC 5280 section 4.1.2.6). */
+export function subjectAltName(critical: boolean, ...names: readonly Buffer[]): Buffer {
+  return extension(OID.subjectAltName, critical, sequence(...names));
+}
+
+export function uriName(uri: string): Buffer {
+  return tlv(0x86, Buffer.from(uri, 'latin1'));
+}
+
+export function dnsName(name: string): Buffer {
+  return tlv(0x82, Buffer.from(name, 'latin1'));
+}
+
+/** @param bytes 4 or 16 */
+export function ipName(bytes: Uint8Array): Buffer {
+  return tlv(0x87, bytes);
+}
+
+/** The subject of a signing certificate. The serial is in it: verifiers give up on many roots of one name. */
+export function signingSubject(commonName: string, serial: Buffer): Buffer {
+  const attribute = (type: string, tag: number, value: string): Buffer =>
+    tlv(0x31, sequence(oid(type), tlv(tag, Buffer.from(value, 'utf8'))));
+  return sequence(
+    attribute('2.5.4.10', 0x0c, 'Countersign'),
+    attribute('2.5.4.3', 0x0c, commonName),
+    attribute('2.5.4.5', 0x13, serial.toString('hex')),
+  );
+}
+
+export interface SigningCertificateFields {
+  readonly issuer: Issuer;
+  readonly serial: Buffer;
+  readonly subject: Buffer;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+  /** DER SubjectPublicKeyInfo and the identifier of its key. */
+  readonly publicKeyInfo: Buffer;
+  readonly keyId: Buffer;
+  /** The trust domain's own SPIFFE ID. */
+  readonly uri: string;
+  /** How many signing certificates may follow; `undefined` sets no limit. At most 127. */
+  readonly pathLength: number | undefined;
+}
+
+/** A signing certificate after X509-SVID sections 3.2 and 4, as DER. */
+export function writeSigningCertificate(fields: SigningCertificateFields): Buffer {
+  const { issuer, pathLength } = fields;
+  const limit = pathLength === undefined ? [] : [tlv(0x02, Buffer.of(pathLength))];
+  const toBeSigned = sequence(
+    VERSION_3,
+    positiveInteger(fields.serial),
+    ECDSA_WITH_SHA256,
+    issuer.name,
+    sequence(time(fields.notBeforeMs), time(fields.notAfterMs)),
+    fields.subject,
+    fields.publicKeyInfo,
+    tlv(
+      0xa3,
+      sequence(
+        SIGNING_KEY_USAGE,
+        extension(OID.basicConstraints, true, sequence(TRUE, ...limit)),
+        subjectKeyIdentifier(fields.keyId),
+        authorityKeyIdentifier(issuer.keyId),
+        subjectAltName(false, uriName(fields.uri)),
+      ),
+    ),
+  );
+  return signCertificate(toBeSigned, issuer.privateKey);
+}
+
+/** Wraps and signs. The key is P-256. */
+export function signCertificate(toBeSigned: Buffer, key: KeyObject): Buffer {
+  return sequence(toBeSigned, ECDSA_WITH_SHA256, bitString(sign('sha256', toBeSigned, key)));
+}

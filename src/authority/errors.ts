@@ -1,0 +1,31 @@
+/** Why the authority refuses. Codes are stable; messages are for people and may change. */
+export type AuthorityErrorCode =
+  | 'options-invalid'
+  | 'id-foreign'
+  | 'id-without-path'
+  | 'name-invalid'
+  | 'ttl-invalid'
+  | 'csr-malformed'
+  | 'csr-signature'
+  | 'csr-algorithm'
+  | 'key-refused'
+  | 'root-expired'
+  | 'self-check-failed'
+  | 'closed'
+  | 'store-unreadable'
+  | 'store-unwritable'
+  | 'store-too-open'
+  | 'store-corrupted'
+  | 'store-conflict'
+  | 'store-foreign';
+
+/** A refusal of the authority or of its key store. Never carries key material. */
+export class AuthorityError extends Error {
+  override readonly name = 'AuthorityError';
+  readonly code: AuthorityErrorCode;
+
+  constructor(code: AuthorityErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

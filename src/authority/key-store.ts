@@ -1,0 +1,43 @@
+/** What an authority keeps across restarts. Immutable. Intermediates are not in it: they live in memory alone. */
+export interface StoredAuthority {
+  readonly trustDomain: string;
+  /** The root that signs. */
+  readonly root: {
+    readonly certificate: Buffer;
+    /** PKCS#8. */
+    readonly privateKeyPem: string;
+  };
+  /** The roots that are trusted, the signing one among them; DER. */
+  readonly bundle: {
+    readonly x509Authorities: readonly Buffer[];
+    readonly sequence: number;
+    /** Seconds. */
+    readonly refreshHintSeconds?: number | undefined;
+  };
+}
+
+/** Where the root is kept. One authority uses a store at a time. */
+export interface KeyStore {
+  /** For logs and errors: the kind and place, no secret. */
+  readonly description: string;
+  /**
+   * @returns `undefined` where nothing was ever kept; never because something could not be read.
+   * @throws AuthorityError `store-*`
+   */
+  load(): Promise<StoredAuthority | undefined>;
+  /** All or nothing: after a crash, `load` gives the old state or the new one. @throws AuthorityError `store-*` */
+  save(state: StoredAuthority): Promise<void>;
+}
+
+/** Keeps the root as long as the process lives: for tests, and for meshes that may lose all trust at a restart. */
+export function memoryKeyStore(): KeyStore {
+  let kept: StoredAuthority | undefined;
+  return {
+    description: 'memory',
+    load: () => Promise.resolve(kept),
+    save: (state) => {
+      kept = state;
+      return Promise.resolve();
+    },
+  };
+}

@@ -1,0 +1,92 @@
+import { sign } from 'node:crypto';
+import {
+  authorityKeyIdentifier,
+  ECDSA_WITH_SHA256,
+  keyIdOf,
+  LEAF_EXTENSIONS,
+  NO_NAME,
+  subjectKeyIdentifier,
+  VERSION_3,
+  type Issuer,
+} from './certificate.ts';
+import { sizeOf, writeHeader } from './der.ts';
+
+/** What differs from leaf to leaf. */
+export interface LeafFields {
+  /** 16 bytes, the first 0x40 to 0x7f. */
+  readonly serial: Buffer;
+  /** DER Validity. */
+  readonly validity: Buffer;
+  /** DER SubjectPublicKeyInfo, and the bits of its key. */
+  readonly publicKeyInfo: Buffer;
+  readonly publicKeyBits: Buffer;
+  /** The whole encoded extension. */
+  readonly subjectAltName: Buffer;
+}
+
+/**
+ * Writes the leaves of one issuer. What is the same in all of them is encoded once; a leaf is then a few copies
+ * into one buffer and one signature.
+ */
+export class LeafTemplate {
+  readonly #issuer: Issuer;
+  /** signature algorithm, issuer */
+  readonly #middle: Buffer;
+  /** key usage, extended key usage, basic constraints, authority key identifier */
+  readonly #extensions: Buffer;
+
+  constructor(issuer: Issuer) {
+    this.#issuer = issuer;
+    this.#middle = Buffer.concat([ECDSA_WITH_SHA256, issuer.name]);
+    this.#extensions = Buffer.concat([LEAF_EXTENSIONS, authorityKeyIdentifier(issuer.keyId)]);
+  }
+
+  /** The TBSCertificate (RFC 5280 section 4.1), as DER. */
+  toBeSigned(fields: LeafFields): Buffer {
+    const { serial, validity, publicKeyInfo } = fields;
+    const keyId = subjectKeyIdentifier(keyIdOf(fields.publicKeyBits));
+    const extensionsLength = this.#extensions.length + keyId.length + fields.subjectAltName.length;
+    const wrapped = sizeOf(extensionsLength);
+    const length =
+      VERSION_3.length +
+      sizeOf(serial.length) +
+      this.#middle.length +
+      validity.length +
+      NO_NAME.length +
+      publicKeyInfo.length +
+      sizeOf(wrapped);
+    const out = Buffer.allocUnsafe(sizeOf(length));
+    let at = writeHeader(out, 0, 0x30, length);
+    at = put(out, at, VERSION_3);
+    at = put(out, writeHeader(out, at, 0x02, serial.length), serial);
+    at = put(out, at, this.#middle);
+    at = put(out, at, validity);
+    at = put(out, at, NO_NAME);
+    at = put(out, at, publicKeyInfo);
+    at = writeHeader(out, at, 0xa3, wrapped);
+    at = writeHeader(out, at, 0x30, extensionsLength);
+    at = put(out, at, this.#extensions);
+    at = put(out, at, keyId);
+    put(out, at, fields.subjectAltName);
+    return out;
+  }
+
+  /** The signed certificate, as DER. */
+  write(fields: LeafFields): Buffer {
+    const toBeSigned = this.toBeSigned(fields);
+    const signature = sign('sha256', toBeSigned, this.#issuer.privateKey);
+    const length = toBeSigned.length + ECDSA_WITH_SHA256.length + sizeOf(signature.length + 1);
+    const out = Buffer.allocUnsafe(sizeOf(length));
+    let at = put(out, writeHeader(out, 0, 0x30, length), toBeSigned);
+    at = put(out, at, ECDSA_WITH_SHA256);
+    at = writeHeader(out, at, 0x03, signature.length + 1);
+    out[at] = 0;
+    put(out, at + 1, signature);
+    return out;
+  }
+}
+
+function put(target: Buffer, at: number, source: Buffer): number {
+  target.set(source, at);
+  return at + source.length;
+}
