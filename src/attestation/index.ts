@@ -18,3 +18,4 @@ export type {
   WorkloadWatch,
 } from './types.ts';
 export { WorkloadGuard } from './workload-guard.ts';
+export type { WorkloadGuardOptions } from './workload-guard.ts';

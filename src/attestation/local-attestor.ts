@@ -29,6 +29,8 @@ export interface LocalAttestorOptions {
   readonly cacheMs?: number;
   /** Default 10 000. */
   readonly maxCachedTokens?: number;
+  /** Told of a revocation callback that threw. Default: a process warning. */
+  readonly onCallbackError?: (error: unknown) => void;
 }
 
 /** Proves a caller by its projected service account token, the issuer's public keys and the mesh: no call leaves the process. */

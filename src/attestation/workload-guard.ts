@@ -4,6 +4,13 @@ import { checkPod } from './factors.ts';
 import { refuseToken } from './refusal.ts';
 import type { ProvenWorkload, Refusal, WorkloadWatch } from './types.ts';
 
+export interface WorkloadGuardOptions {
+  readonly mesh: Mesh;
+  readonly nowMs: () => number;
+  /** Told of an `onGone` that threw; all others are called. Default: a process warning. */
+  readonly onCallbackError?: (error: unknown) => void;
+}
+
 interface Watcher {
   readonly workload: ProvenWorkload;
   readonly onGone: (refusal: Refusal) => void;
@@ -17,13 +24,15 @@ interface Watcher {
 export class WorkloadGuard implements WorkloadWatch {
   readonly #mesh: Mesh;
   readonly #nowMs: () => number;
+  readonly #onCallbackError: (error: unknown) => void;
   readonly #byPod = new Map<ObjectKey, Set<Watcher>>();
   readonly #byServiceAccount = new Map<ObjectKey, Set<Watcher>>();
   readonly #unsubscribe: () => void;
 
-  constructor(options: { mesh: Mesh; nowMs: () => number }) {
+  constructor(options: WorkloadGuardOptions) {
     this.#mesh = options.mesh;
     this.#nowMs = options.nowMs;
+    this.#onCallbackError = options.onCallbackError ?? warnOfCallback;
     this.#unsubscribe = options.mesh.subscribe((notice) => {
       this.#onNotice(notice);
     });
@@ -76,7 +85,6 @@ export class WorkloadGuard implements WorkloadWatch {
   }
 
   #checkAll(watchers: Iterable<Watcher>): void {
-    const failures: unknown[] = [];
     for (const watcher of watchers) {
       if (this.#byPod.get(keyOf(watcher.workload.pod))?.has(watcher) !== true) continue;
       const refusal = this.#podGone(watcher.workload);
@@ -85,11 +93,10 @@ export class WorkloadGuard implements WorkloadWatch {
       try {
         watcher.onGone(refusal);
       } catch (error) {
-        failures.push(error);
+        // One bad callback must not leave another workload its right to be here.
+        this.#onCallbackError(error);
       }
     }
-    // Thrown only now, so that one bad callback leaves no other workload its right to be here.
-    if (failures.length > 0) throw new AggregateError(failures, 'callbacks of revoked workloads threw');
   }
 
   #podGone({ pod, serviceAccountUid }: ProvenWorkload): Refusal | undefined {
@@ -107,6 +114,10 @@ export class WorkloadGuard implements WorkloadWatch {
     remove(this.#byPod, keyOf(watcher.workload.pod), watcher);
     remove(this.#byServiceAccount, serviceAccountKey(watcher.workload), watcher);
   }
+}
+
+function warnOfCallback(error: unknown): void {
+  process.emitWarning(`A callback of a revoked workload threw: ${String(error)}`);
 }
 
 function serviceAccountKey({ pod }: ProvenWorkload): ObjectKey {
