@@ -1,12 +1,10 @@
 import { Dirt } from './dirt.ts';
-import { Ledger, heldMark } from './ledger.ts';
+import { Ledger, UNSURE, heldMark } from './ledger.ts';
 import { WILDCARD } from './machine.ts';
 import type { Machine, Reception } from './machine.ts';
 import type { DeltaDiscoveryRequest, Outgoing } from './messages.ts';
 import type { Lookup, TypeStatus, View } from './types.ts';
 
-/** A told mark that equals no answer: whatever the answer is, it is news. */
-const UNSURE = '?';
 const ABSENT: Lookup = { kind: 'absent' };
 
 /**

@@ -16,6 +16,7 @@ export type {
   Lookup,
   PushEvent,
   Resource,
+  ResourceStatus,
   Session,
   StreamEnd,
   StreamEvent,

@@ -1,6 +1,6 @@
 import type { Push, Verdict } from './machine.ts';
 import type { NameError, Outgoing, Status } from './messages.ts';
-import type { Lookup, Resource, TypeStatus } from './types.ts';
+import type { Lookup, Resource, ResourceStatus, TypeStatus } from './types.ts';
 
 /** Longer texts of a client are cut: they are kept per stream, and shown. */
 const MAX_NACK_MESSAGE = 2048;
@@ -21,7 +21,11 @@ export class Ledger {
   readonly acked: Map<string, string> = new Map();
   #waiting: Push | undefined;
   #lastNonce = '';
-  #nackMessage: string | undefined;
+  /** The last response that was answered was NACKed. */
+  #rejected = false;
+  #rejection: string | undefined;
+  /** Name to what the client said of a response with it, until one with it is ACKed. */
+  readonly #rejections: Map<string, string> = new Map();
   #suspects: Set<string> = new Set();
   #oneByOne = false;
 
@@ -52,13 +56,19 @@ export class Ledger {
     this.#waiting = undefined;
     if (error !== undefined) {
       const message = error.message.slice(0, MAX_NACK_MESSAGE);
-      this.#nackMessage = message;
+      this.#rejected = true;
+      this.#rejection = message;
+      for (const name of push.resources.keys()) this.#rejections.set(name, message);
       // Which of several was bad, the client does not say, and it may have dropped the good ones with it.
       if (push.resources.size > 1) this.#suspects = new Set(push.resources.keys());
       return { kind: 'nack', push, message };
     }
-    this.#nackMessage = undefined;
-    for (const [name, version] of push.resources) this.acked.set(name, version);
+    this.#rejected = false;
+    for (const [name, version] of push.resources) {
+      this.acked.set(name, version);
+      this.#rejections.delete(name);
+    }
+    if (this.#rejections.size === 0) this.#rejection = undefined;
     for (const name of push.removed) this.acked.delete(name);
     return { kind: 'ack', push };
   }
@@ -121,7 +131,7 @@ export class Ledger {
    */
   pace(due: Due): { readonly now: Due; readonly more: boolean } {
     if (this.#suspects.size > 0 && due.resources.length > 0) {
-      for (const name of this.#suspects) this.told.delete(name);
+      for (const name of this.#suspects) this.told.set(name, UNSURE);
       this.#suspects.clear();
       this.#oneByOne = true;
       return { now: { ...due, resources: due.resources.slice(0, 1) }, more: true };
@@ -135,6 +145,7 @@ export class Ledger {
     this.told.delete(name);
     this.acked.delete(name);
     this.#suspects.delete(name);
+    this.#rejections.delete(name);
   }
 
   /** Books a response as sent. */
@@ -156,22 +167,31 @@ export class Ledger {
       typeUrl: this.typeUrl,
       wildcard,
       names: [...names],
-      sent: this.sent(),
-      acked: new Map(this.acked),
+      resources: this.#resources(),
       state: this.#answer(),
       nonce: this.#lastNonce,
       waitingSinceMs: this.#waiting?.sentAtMs,
-      nackMessage: this.#nackMessage,
+      rejection: this.#rejection,
     };
+  }
+
+  #resources(): ResourceStatus[] {
+    return [...this.sent()].map(([name, version]) => {
+      const running = this.acked.get(name);
+      const rejection = this.#rejections.get(name);
+      return { name, version, running, acknowledged: running === version, rejection };
+    });
   }
 
   #answer(): TypeStatus['state'] {
     if (this.#lastNonce === '') return 'quiet';
     if (this.#waiting !== undefined) return 'waiting';
-    return this.#nackMessage === undefined ? 'acked' : 'nacked';
+    return this.#rejected ? 'nacked' : 'acked';
   }
 }
 
+/** A mark that equals no answer: whatever the answer is, it is news. */
+export const UNSURE = '?';
 const SENT = '=';
 const GONE = '-';
 

@@ -67,6 +67,7 @@ const EXPIRING: StreamEnd = {
 };
 const EXPIRED: StreamEnd = { code: 'UNAUTHENTICATED', message: 'the token has expired' };
 const BUSY: StreamEnd = { code: 'RESOURCE_EXHAUSTED', message: 'too many callers at once; try again' };
+const GONE: StreamEnd = { code: 'UNAVAILABLE', message: 'the client went away' };
 const UNDECIDED: StreamEnd = {
   code: 'UNAVAILABLE',
   message: 'the caller could not be verified now; try again',
@@ -91,7 +92,7 @@ class DiscoveryServer implements DiscoveryServices {
   readonly #calls: Set<BytesCall> = new Set();
   #nextId = 1;
   #stopping = false;
-  #idle: (() => void) | undefined;
+  readonly #idle: Set<() => void> = new Set();
 
   constructor(options: DiscoveryOptions) {
     this.#options = options;
@@ -120,10 +121,10 @@ class DiscoveryServer implements DiscoveryServices {
     if (this.#calls.size === 0) return;
     await new Promise<void>((resolve) => {
       const cancel = this.#after(graceMs, resolve);
-      this.#idle = (): void => {
+      this.#idle.add(() => {
         cancel();
         resolve();
-      };
+      });
     });
   }
 
@@ -155,20 +156,26 @@ class DiscoveryServer implements DiscoveryServices {
     this.#calls.add(call);
     call.once('close', () => {
       this.#calls.delete(call);
-      if (this.#calls.size === 0) this.#idle?.();
+      if (this.#calls.size === 0) for (const resolve of this.#idle) resolve();
     });
     const admission = await this.#admit(call);
-    if (call.cancelled) return;
     if (!admission.ok) {
       transport.end(admission.end);
       return;
     }
+    const { session } = admission;
     try {
-      stream = this.#start(call, method, onlyType, variant, admission.session, transport);
+      const refusal = call.cancelled ? GONE : this.#refusal(session, call);
+      if (refusal === undefined) {
+        stream = this.#start(call, method, onlyType, variant, session, transport);
+        return;
+      }
+      transport.end(refusal);
     } catch (error) {
       this.#failed(call, error);
       transport.end(UNDECIDED);
     }
+    session.closed?.();
   }
 
   /** Never rejects. */
@@ -179,11 +186,10 @@ class DiscoveryServer implements DiscoveryServices {
     const abort = (): void => gone.abort();
     call.once('cancelled', abort);
     try {
-      const admission = await this.#options.authenticator.admit(
-        credentialsOf(call.metadata, call.getPeer()),
-        gone.signal,
-      );
-      return this.#stopping ? { ok: false, end: STOPPING } : admission;
+      const credentials = credentialsOf(call.metadata, call.getPeer());
+      // The call lives for hours, and with it whatever hangs on it.
+      call.metadata.remove('authorization');
+      return await this.#options.authenticator.admit(credentials, gone.signal);
     } catch (error) {
       if (!gone.signal.aborted) this.#failed(call, error);
       return { ok: false, end: UNDECIDED };
@@ -193,16 +199,20 @@ class DiscoveryServer implements DiscoveryServices {
     }
   }
 
-  /** Why this session gets no stream; otherwise its client is counted, and `leave` must follow. */
-  #refusal(session: Session, nowMs: number): StreamEnd | undefined {
-    if (session.expiresAtMs <= nowMs) return EXPIRED;
+  /** Why this session gets no stream; otherwise its client is counted for as long as the call is there. */
+  #refusal(session: Session, call: BytesCall): StreamEnd | undefined {
+    if (this.#stopping) return STOPPING;
+    if (session.expiresAtMs <= this.#options.nowMs()) return EXPIRED;
     if (session.revoked.aborted) return endOf(session.revoked);
-    if (this.#gate.enter(session.client)) return undefined;
-    const limit = this.#options.limits.maxStreamsPerClient;
-    return {
-      code: 'RESOURCE_EXHAUSTED',
-      message: `this workload has ${limit} streams already; close one`,
-    };
+    if (!this.#gate.enter(session.client)) {
+      const limit = this.#options.limits.maxStreamsPerClient;
+      return {
+        code: 'RESOURCE_EXHAUSTED',
+        message: `${session.client} has ${limit} streams already; close one`,
+      };
+    }
+    call.once('close', () => this.#gate.leave(session.client));
+    return undefined;
   }
 
   /** Something threw before there was a stream. */
@@ -218,17 +228,10 @@ class DiscoveryServer implements DiscoveryServices {
     variant: Variant<R>,
     session: Session,
     transport: GrpcTransport,
-  ): XdsStream<R> | undefined {
+  ): XdsStream<R> {
     const { limits, nowMs, observer = {}, order = (): number => 0, random } = this.#options;
     const { expiryMarginMs = DEFAULT_EXPIRY_MARGIN_MS } = this.#options;
     const openedAtMs = nowMs();
-    const refusal = this.#refusal(session, openedAtMs);
-    if (refusal !== undefined) {
-      transport.end(refusal);
-      return undefined;
-    }
-    call.once('close', () => this.#gate.leave(session.client));
-
     const id = this.#nextId++;
     const endsAtMs = endsAt(openedAtMs, session.expiresAtMs, expiryMarginMs, random());
     const stream: XdsStream<R> = new XdsStream({
@@ -248,6 +251,7 @@ class DiscoveryServer implements DiscoveryServices {
         cancelExpiry();
         session.revoked.removeEventListener('abort', revoke);
         this.#streams.delete(id);
+        session.closed?.();
       },
     });
     const revoke = (): void => stream.end(endOf(session.revoked));
@@ -256,6 +260,7 @@ class DiscoveryServer implements DiscoveryServices {
     this.#streams.set(id, stream);
     call.once('close', () => stream.close('the client went away'));
     call.once('end', () => {
+      stream.flush();
       stream.close('the client closed the stream');
       transport.complete();
     });

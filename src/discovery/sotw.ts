@@ -40,10 +40,12 @@ export class SotwMachine implements Machine<DiscoveryRequest> {
   }
 
   receive(request: DiscoveryRequest): Reception {
-    if (request.response_nonce !== this.#ledger.lastNonce) {
+    const { lastNonce } = this.#ledger;
+    // Before the first response a nonce can only be of an earlier stream: it says nothing.
+    if (lastNonce !== '' && request.response_nonce !== lastNonce) {
       return { verdict: { kind: 'stale' }, added: [], removed: [] };
     }
-    const verdict = this.#ledger.judge(request.response_nonce, request.error_detail);
+    const verdict = this.#ledger.judge(lastNonce, request.error_detail);
     return { verdict, ...this.#subscribe(request.resource_names) };
   }
 

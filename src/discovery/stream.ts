@@ -116,13 +116,17 @@ export class XdsStream<R extends AnyRequest> {
   close(reason: string): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.#options.closed();
-    this.#unwatch();
-    const { view } = this.#options.session;
-    for (const { typeUrl, retained } of this.#types.values()) {
-      for (const name of retained) view.release?.(typeUrl, name);
+    const { session, observer, closed } = this.#options;
+    try {
+      this.#unwatch();
+      for (const { typeUrl, retained } of this.#types.values()) {
+        for (const name of retained) session.view.release?.(typeUrl, name);
+      }
+    } catch (error) {
+      observer.failed?.({ ...this.#event(), error });
     }
-    this.#options.observer.streamClosed?.({ ...this.#event(), reason });
+    closed();
+    observer.streamClosed?.({ ...this.#event(), reason });
   }
 
   /** Ends the stream from this side. */

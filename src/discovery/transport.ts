@@ -52,6 +52,7 @@ export class GrpcTransport implements Transport {
     if (this.#ended) return;
     this.#ended = true;
     const call = this.#call;
+    if (call.destroyed) return;
     // The status leaves behind what was sent before; a client that does not read would keep it for ever.
     const cancel = this.#after(LINGER_MS, () => resetStream(call));
     call.once('close', cancel);

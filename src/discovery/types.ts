@@ -152,16 +152,26 @@ export interface TypeStatus {
   readonly wildcard: boolean;
   /** Subscribed by name. */
   readonly names: readonly string[];
-  /** Name to the version last sent, whatever the client made of it. */
-  readonly sent: ReadonlyMap<string, string>;
-  /** Name to the version last ACKed: what the client runs. */
-  readonly acked: ReadonlyMap<string, string>;
-  /** `quiet`: nothing sent yet. */
+  /** What it was sent, and what it runs. */
+  readonly resources: readonly ResourceStatus[];
+  /** What became of the last response. `quiet`: none yet. */
   readonly state: 'quiet' | 'waiting' | 'acked' | 'nacked';
   /** The last response's nonce; empty before the first. */
   readonly nonce: string;
   /** When the response that is waited for was sent. */
   readonly waitingSinceMs: number | undefined;
-  /** What the client said when it refused the last response; `undefined` once it accepts one. */
-  readonly nackMessage: string | undefined;
+  /** What the client said when it last NACKed; `undefined` once it ACKed all that it had rejected. */
+  readonly rejection: string | undefined;
+}
+
+export interface ResourceStatus {
+  readonly name: string;
+  /** Last sent. */
+  readonly version: string;
+  /** Last ACKed: what the client runs. `undefined`: none yet. */
+  readonly running: string | undefined;
+  /** The client runs what it was last sent. */
+  readonly acknowledged: boolean;
+  /** What the client said when it NACKed a response with it; `undefined` once it ACKs one. */
+  readonly rejection: string | undefined;
 }
