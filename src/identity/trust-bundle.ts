@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { IdentityError, quote } from './errors.ts';
 import { isObject, parseUniqueJson } from './json.ts';
 import { TrustDomain } from './spiffe-id.ts';
+import { profile, signerTrustDomain } from './svid-profile.ts';
 
 /** One key of a SPIFFE bundle: a JWK (RFC 7517) with the root certificate in `x5c`. */
 export interface SpiffeBundleKey {
@@ -180,19 +181,16 @@ function refuseBadInteger(value: number, member: string, what: string): void {
   );
 }
 
-/** One certificate, nothing after it, and a CA. */
+/** One certificate, nothing after it, that may sign: found out here, not when a peer calls. */
 function checkAuthority(der: Uint8Array, what: string): Buffer {
-  let certificate: X509Certificate;
   try {
-    certificate = new X509Certificate(der);
+    const authority = profile(der);
+    signerTrustDomain(authority);
+    return Buffer.from(authority.certificate.raw);
   } catch (cause) {
-    throw new IdentityError('bundle-malformed', `The ${what} is not an X.509 certificate in DER.`, { cause });
+    if (!(cause instanceof IdentityError)) throw cause;
+    throw new IdentityError('bundle-malformed', `The ${what} cannot be a root: ${cause.message}`, { cause });
   }
-  if (!certificate.raw.equals(der)) {
-    throw new IdentityError('bundle-malformed', `The ${what} is more than one certificate, or not DER.`);
-  }
-  if (!certificate.ca) throw new IdentityError('bundle-malformed', `The ${what} is not a CA certificate.`);
-  return certificate.raw;
 }
 
 function toKey(der: Buffer): SpiffeBundleKey {
