@@ -1,5 +1,6 @@
 import { canonicalIp } from '../../mesh/index.ts';
 import type { Namespace, Pod, Service, ServiceAccount, ServicePort } from '../../mesh/index.ts';
+import { shown } from './fields.ts';
 import type { Fields } from './fields.ts';
 import { dnsLabelFault, dnsSubdomainFault, labelKeyFault, labelValueFault, uidFault } from './names.ts';
 
@@ -93,7 +94,7 @@ function podIps(status: Fields): readonly string[] {
     const text = field.text();
     if (text === undefined || text === '') continue;
     const ip = text.includes('%') ? undefined : canonicalIp(text);
-    if (ip === undefined) field.fault(`${JSON.stringify(text)} is no IP address; 10.0.0.7 and fd00::7 are`);
+    if (ip === undefined) field.fault(`${shown(text)} is no IP address; 10.0.0.7 and fd00::7 are`);
     else ips.add(ip);
   }
   return [...ips];

@@ -1,4 +1,5 @@
 import { join, relative, resolve } from 'node:path';
+import { keyOf } from '../../mesh/index.ts';
 import type { Mesh, MeshObject, MeshUpdate } from '../../mesh/index.ts';
 import { Catalog } from './catalog.ts';
 import type { CatalogChange } from './catalog.ts';
@@ -185,7 +186,7 @@ export class DirectorySource {
 
   #withUid(object: MeshObject): MeshObject {
     if (object.kind !== 'Pod' && object.kind !== 'ServiceAccount') return object;
-    const id = idText({ kind: object.kind, key: `${object.namespace}/${object.name}` });
+    const id = idText({ kind: object.kind, key: keyOf(object) });
     if (object.uid === '') return { ...object, uid: this.#uids.of(id) };
     this.#uids.forget(id);
     return object;

@@ -11,6 +11,7 @@ import {
 } from './core-objects.ts';
 import { Fields, fieldText, isRecord } from './fields.ts';
 import type { FieldFault } from './fields.ts';
+import { dnsLabelFault, dnsSubdomainFault } from './names.ts';
 import { idText } from './types.ts';
 import type { ObjectId, Problem } from './types.ts';
 
@@ -128,7 +129,7 @@ function readPolicy(manifest: Manifest, options: { rootNamespace?: string }): Re
 }
 
 function readOther(manifest: Manifest, kind: string, apiVersion: string): ReadDocument {
-  const object = `${kind} (${apiVersion})`;
+  const object = `${kind.slice(0, 80)} (${apiVersion.slice(0, 80)})`;
   const { line } = manifest;
   const warn = (message: string): ReadDocument => ({
     kind: 'ignored',
@@ -147,16 +148,20 @@ function readOther(manifest: Manifest, kind: string, apiVersion: string): ReadDo
   );
 }
 
-/** Which object a document means, when it cannot be used otherwise. */
+/**
+ * Which object a document means, when it cannot be used otherwise. A name that no object can have may be any object's
+ * name, written wrongly.
+ */
 function idOf(manifest: Manifest, kind: MeshKind): ObjectId | undefined {
   const metadata = manifest.value['metadata'];
   if (!isRecord(metadata)) return undefined;
-  const { name, namespace = DEFAULT_NAMESPACE } = metadata;
-  if (typeof name !== 'string' || name === '' || typeof namespace !== 'string') return undefined;
-  return {
-    kind,
-    key: kind === 'Namespace' ? name : namespacedKey(namespace === '' ? DEFAULT_NAMESPACE : namespace, name),
-  };
+  const { name } = metadata;
+  const namespace = metadata['namespace'] ?? '';
+  if (typeof name !== 'string' || dnsSubdomainFault(name) !== undefined) return undefined;
+  if (kind === 'Namespace') return { kind, key: name };
+  if (namespace === '') return { kind, key: namespacedKey(DEFAULT_NAMESPACE, name) };
+  if (typeof namespace !== 'string' || dnsLabelFault(namespace) !== undefined) return undefined;
+  return { kind, key: namespacedKey(namespace, name) };
 }
 
 function problemAt(manifest: Manifest, path: FieldFault['path'], message: string, id?: ObjectId): Problem {

@@ -59,7 +59,7 @@ export class Fields {
       return this.fault(`expected a text, found ${kindOf(this.value)}; put it in quotes`);
     }
     const fault = this.value === '' ? undefined : rule?.(this.value);
-    return fault === undefined ? this.value : this.fault(`${JSON.stringify(this.value)} ${fault}`);
+    return fault === undefined ? this.value : this.fault(`${shown(this.value)} ${fault}`);
   }
 
   /** A text that must be there. The empty text returned with a fault is never used. */
@@ -73,7 +73,7 @@ export class Fields {
     const text = this.text();
     if (text === undefined || text === '') return otherwise;
     const found = allowed.find((value) => value === text);
-    if (found === undefined) this.fault(`${JSON.stringify(text)} is not one of ${allowed.join(', ')}`);
+    if (found === undefined) this.fault(`${shown(text)} is not one of ${allowed.join(', ')}`);
     return found ?? otherwise;
   }
 
@@ -81,7 +81,7 @@ export class Fields {
     if (this.absent) return undefined;
     const { value } = this;
     if (typeof value === 'number' && Number.isInteger(value) && value >= 1 && value <= 65_535) return value;
-    return this.fault(`expected a port from 1 to 65535, found ${JSON.stringify(value)}`);
+    return this.fault(`expected a port from 1 to 65535, found ${shown(value)}`);
   }
 
   /** A mapping of texts. */
@@ -90,7 +90,7 @@ export class Fields {
     const texts: [string, string][] = [];
     for (const key of isRecord(this.value) ? Object.keys(this.value) : []) {
       const keyFault = keyRule(key);
-      if (keyFault !== undefined) this.at(key).fault(`${JSON.stringify(key)} ${keyFault}`);
+      if (keyFault !== undefined) this.at(key).fault(`${shown(key)} ${keyFault}`);
       const text = this.at(key).text(valueRule);
       if (text !== undefined) texts.push([key, text]);
     }
@@ -100,6 +100,12 @@ export class Fields {
 
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A value in a message: in JSON, and never longer than a line. */
+export function shown(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text.length <= 80 ? text : `${text.slice(0, 77)}...`;
 }
 
 /** `spec.ports[0].port`, `metadata.labels["app.kubernetes.io/name"]`. */

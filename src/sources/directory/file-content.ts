@@ -21,6 +21,7 @@ export interface FileContent {
   readonly ignored: readonly { readonly line: number; readonly object: string }[];
 }
 
+const MAX_PROBLEMS = 100;
 /** `generator > file` empties the file long before it fills it: an empty file is no wish to delete. */
 const EMPTIED = 'is empty; what it held stays in force. To delete that, delete the file';
 
@@ -62,7 +63,7 @@ export function readFileContent(
     if (entry !== undefined) entries.set(id, { id: entry.id, line: document.line, object: entry.object });
   }
   if (mayHideObjects) keepMissing(entries, seenAt, before);
-  return { entries, named: new Set(seenAt.keys()), problems, ignored };
+  return { entries, named: new Set(seenAt.keys()), problems: bounded(problems, file), ignored };
 }
 
 /** The file is there and cannot be read: everything it had stays in force. */
@@ -78,6 +79,13 @@ export function unreadableContent(
     problems: [problem],
     ignored: [],
   };
+}
+
+/** A file of nonsense must not fill the log. */
+function bounded(problems: readonly Problem[], file: string): readonly Problem[] {
+  if (problems.length <= MAX_PROBLEMS) return problems;
+  const message = `has ${problems.length - MAX_PROBLEMS} more problems; mend those reported first`;
+  return [...problems.slice(0, MAX_PROBLEMS), { severity: 'error', file, line: 0, field: '', message }];
 }
 
 function keepMissing(

@@ -4,7 +4,7 @@ export type LookRequest = ReadonlySet<string> | 'all';
 /** After an event: long enough to gather its companions, short enough not to be felt. */
 const GATHER_MS = 2;
 /** How long a file that is written in place, or is gone, must stand still. */
-const SETTLE_MS = 15;
+const SETTLE_MS = 10;
 
 /** When to look at what. Looks never overlap; what is asked for during one is done in the next. */
 export class LookSchedule {
@@ -27,10 +27,8 @@ export class LookSchedule {
 
   /** Looks at this path, or at all, within milliseconds. */
   soon(path: string): void {
-    if (this.#closed) return;
-    if (path === 'all' || this.#wanted === 'all') this.#wanted = 'all';
-    else this.#wanted = (this.#wanted ?? new Set()).add(path);
-    if (this.#gathering) return;
+    this.#want(path);
+    if (this.#gathering || this.#closed) return;
     this.#gathering = true;
     this.#after(GATHER_MS, () => {
       this.#gathering = false;
@@ -41,7 +39,8 @@ export class LookSchedule {
   /** Looks again when what is being written should stand still. */
   whenSettled(path: string): void {
     this.#after(SETTLE_MS, () => {
-      this.soon(path);
+      this.#want(path);
+      this.#start();
     });
   }
 
@@ -51,6 +50,11 @@ export class LookSchedule {
     clearInterval(this.#poller);
     for (const timer of this.#timers) clearTimeout(timer);
     await this.#running;
+  }
+
+  #want(path: string): void {
+    if (path === 'all' || this.#wanted === 'all') this.#wanted = 'all';
+    else this.#wanted = (this.#wanted ?? new Set()).add(path);
   }
 
   #start(): void {

@@ -1,0 +1,90 @@
+import { mkdir, mkdtemp, rename, rm, truncate, unlink, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { FileReader } from './file-reader.ts';
+import type { Look } from './file-reader.ts';
+
+let folder: string;
+let path: string;
+let reader: FileReader;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'countersign-reader-'));
+  path = join(folder, 'file.yaml');
+  // Every time is recent: nothing is certain, so content alone counts.
+  reader = new FileReader(() => 0);
+});
+
+afterEach(() => rm(folder, { recursive: true }));
+
+const kinds = async (looks: number): Promise<string[]> => {
+  const found: string[] = [];
+  for (let look = 0; look < looks; look += 1) found.push(textOf(await reader.look(path, true)));
+  return found;
+};
+
+function textOf(look: Look): string {
+  return look.kind === 'text' ? `text ${look.text}` : look.kind;
+}
+
+describe('FileReader', () => {
+  it('reads what is there at the first look at once, and hands each content out once', async () => {
+    await writeFile(path, 'a');
+    expect(textOf(await reader.look(path, false))).toBe('text a');
+    expect(await kinds(2)).toEqual(['same', 'same']);
+  });
+
+  it('waits until a file that is written in place stands still', async () => {
+    await writeFile(path, 'action: ALLOW\n');
+    expect(await kinds(1)).toEqual(['unsettled']);
+    await writeFile(path, 'action: ALLOW\nrules: []\n');
+    expect(await kinds(3)).toEqual(['unsettled', 'text action: ALLOW\nrules: []\n', 'same']);
+    await truncate(path, 7);
+    await writeFile(path, 'action: DENY\n');
+    expect(await kinds(2)).toEqual(['unsettled', 'text action: DENY\n']);
+  });
+
+  it('reads a file that was moved into place at once', async () => {
+    const other = join(folder, 'other');
+    await writeFile(other, 'moved');
+    // As if it had been written a while before.
+    await utimes(other, 1, 1);
+    await rename(other, path);
+    expect(await kinds(2)).toEqual(['text moved', 'same']);
+  });
+
+  it('believes that a file is gone when it stays so, and finds it as new when it is back', async () => {
+    await writeFile(path, 'a');
+    await reader.look(path, false);
+    await unlink(path);
+    expect(await kinds(1)).toEqual(['unsettled']);
+    await writeFile(path, 'a');
+    expect(await kinds(2)).toEqual(['unsettled', 'same']);
+    await unlink(path);
+    expect(await kinds(2)).toEqual(['unsettled', 'gone']);
+    await writeFile(path, 'a');
+    expect(await kinds(2)).toEqual(['unsettled', 'text a']);
+  });
+
+  it('takes a folder of that name for no file, and refuses what is too large unread', async () => {
+    await mkdir(path);
+    expect(await kinds(1)).toEqual(['gone']);
+    await rm(path, { recursive: true });
+    await writeFile(path, '');
+    await truncate(path, 17 * 1024 * 1024);
+    expect(await reader.look(path, false)).toMatchObject({
+      kind: 'unreadable',
+      message: expect.stringContaining('at most 16777216 are read'),
+    });
+  });
+
+  it('notices a change of the same size in a file that had stood still for long', async () => {
+    const certain = new FileReader(() => Date.now() + 3_600_000);
+    await writeFile(path, 'a');
+    expect(textOf(await certain.look(path, false))).toBe('text a');
+    await writeFile(path, 'b');
+    expect((await certain.look(path, true)).kind).toBe('unsettled');
+    expect(textOf(await certain.look(path, true))).toBe('text b');
+  });
+});
