@@ -156,7 +156,7 @@ function filter(
   const prefix = `countersign_${which}_`;
   const common = {
     ...(shadow && { shadow_rules: shadow }),
-    shadow_rules_stat_prefix: `countersign_${which}_shadow_`,
+    shadow_rules_stat_prefix: `countersign_${which}_`,
   };
   const enforced = rules && { rules };
   const name = `countersign.authz.${protocol}.${which}`;

@@ -1,5 +1,6 @@
 export type * from './types.ts';
 export { renderIssues } from './findings.ts';
+export { missingServiceAccounts } from './lint.ts';
 export { parseAuthorizationPolicy, type ParseOptions } from './parse.ts';
 export { normalizePath, type EscapedSlashes } from './path.ts';
 export { parseRuleName, ruleName } from './rule-name.ts';

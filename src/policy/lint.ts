@@ -1,10 +1,61 @@
+import { contradictions } from './contradictions.ts';
 import type { Findings } from './findings.ts';
 import type { ParseOptions } from './parse.ts';
-import type { AuthorizationPolicy } from './types.ts';
+import type { AuthorizationPolicy, Issue, Matcher, Term } from './types.ts';
 
 /** Warnings about a policy that is valid and yet hardly what its author meant. */
-export function lint(policy: AuthorizationPolicy, options: ParseOptions, findings: Findings): void {
-  void policy;
-  void options;
-  void findings;
+export function lint(policy: AuthorizationPolicy, { rootNamespace }: ParseOptions, findings: Findings): void {
+  for (const path of contradictions(policy)) {
+    findings.warn(path, 'can never match: its conditions contradict each other; it is kept and does nothing');
+  }
+  for (const term of termsOf(policy)) {
+    warnOfHostPort(term, policy, findings);
+    if (rootNamespace === policy.namespace) warnOfRootAccount(term, rootNamespace, findings);
+  }
+}
+
+/** Service accounts that a policy names and that do not exist: rules on them can never match. */
+export function missingServiceAccounts(
+  policy: AuthorizationPolicy,
+  exists: (namespace: string, name: string) => boolean,
+): Issue[] {
+  return termsOf(policy).flatMap((term) =>
+    [...named(term.values, term.field), ...named(term.notValues, term.notField)].flatMap(
+      ([matcher, path]): Issue[] => {
+        if (matcher.kind !== 'serviceAccount' || exists(matcher.namespace, matcher.name)) return [];
+        const message = `service account ${matcher.namespace}/${matcher.name} does not exist: nobody can match`;
+        return [{ severity: 'warning', path, message }];
+      },
+    ),
+  );
+}
+
+/** Envoy compares the host as sent, and a client may append its port. */
+function warnOfHostPort(term: Term, { action }: AuthorizationPolicy, findings: Findings): void {
+  if (term.attribute.kind !== 'request.host' || action === 'AUDIT') return;
+  const [matchers, field] = action === 'DENY' ? [term.values, term.field] : [term.notValues, term.notField];
+  for (const [matcher, path] of named(matchers, field)) {
+    if (matcher.kind !== 'exact' || matcher.value.includes(':')) continue;
+    const withPort = `${matcher.value}:`;
+    if (matchers.some((other) => other.kind === 'prefix' && withPort.startsWith(other.value))) continue;
+    findings.warn(path, `a caller evades this by sending its port along; add "${withPort}*"`);
+  }
+}
+
+function warnOfRootAccount(term: Term, root: string, findings: Findings): void {
+  for (const [matcher, path] of [
+    ...named(term.values, term.field),
+    ...named(term.notValues, term.notField),
+  ]) {
+    if (matcher.kind !== 'serviceAccount' || matcher.namespace !== root) continue;
+    findings.warn(path, `means ${root}/${matcher.name}, although the policy reaches every namespace`);
+  }
+}
+
+function termsOf({ rules }: AuthorizationPolicy): Term[] {
+  return rules.flatMap(({ from, to, when }) => [...from.flat(), ...to.flat(), ...when]);
+}
+
+function named(matchers: readonly Matcher[], field: string): [Matcher, string][] {
+  return matchers.map((matcher, index) => [matcher, `${field}[${index}]`]);
 }

@@ -1,14 +1,14 @@
 /**
  * Path templates: `{*}` is one segment, `{**}` any rest. Envoy's matcher knows just the alphabet below; what a
- * template cannot say there is refused at admission, not by Envoy.
+ * template cannot say there is refused at admission: Envoy 1.40 does not refuse such a template, it crashes on it.
  */
 
 /** What Envoy takes as a literal in a template, and what its operators match. */
 const LITERAL = /^[A-Za-z0-9\-._~%!$&'()+,;:@=]*$/;
 const SEGMENT_TEXT = "[A-Za-z0-9\\-._~%!$&'()+,;:@=]";
 const REST_TEXT = "[A-Za-z0-9\\-._~%!$&'()+,;:@=/]";
-/** Envoy's limit on operators in one template. */
-const MAX_OPERATORS = 5;
+/** Envoy's limit. Characters, all of them ASCII. */
+const MAX_LENGTH = 256;
 
 /** Why a template is no template; undefined: it is one. */
 export function templateFault(template: string): string | undefined {
@@ -19,14 +19,15 @@ export function templateFault(template: string): string | undefined {
     return 'in a path template {*} and {**} are whole segments: /a/{*}/b, /a/{**}';
   }
   if (operators.slice(0, -1).includes('{**}')) return '{**} must be the last operator of a path template';
-  if (operators.length > MAX_OPERATORS) return `a path template has at most ${MAX_OPERATORS} operators`;
+  if (segments.slice(0, -1).includes('')) return 'a path template has no empty segment (//)';
+  if (envoyTemplate(template).length > MAX_LENGTH)
+    return `a path template has at most ${MAX_LENGTH} characters`;
   const literals = segments.filter((segment) => !operators.includes(segment));
   if (literals.some((segment) => segment.includes('*')))
     return 'a path template takes {*} and {**}, not a bare *';
   const odd = literals.find((segment) => !LITERAL.test(segment));
-  if (odd !== undefined)
-    return `Envoy takes no ${JSON.stringify(odd.replaceAll(/[\w\-.~%!$&'()+,;:@=]/g, ''))} in a path template`;
-  return literals.slice(0, -1).includes('') ? 'a path template has no empty segment (//)' : undefined;
+  if (odd === undefined) return undefined;
+  return `Envoy takes no ${JSON.stringify(odd.replaceAll(/[\w\-.~%!$&'()+,;:@=]/g, ''))} in a path template`;
 }
 
 /** In Envoy's own words. */

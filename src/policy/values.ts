@@ -145,7 +145,12 @@ function portMatcher(value: string): Matcher | string {
 function pathMatcher(value: string, { findings, path }: ValueContext): Matcher | string {
   if (/[{}]/.test(value)) {
     const fault = templateFault(value);
-    return fault === undefined ? { kind: 'template', value } : `${quote(value)}: ${fault}`;
+    if (fault !== undefined) return `${quote(value)}: ${fault}`;
+    const sample = value.replaceAll(/\{\*{1,2}\}/g, 'x');
+    if (normalizePath(sample) !== sample) {
+      findings.warn(path, `${quote(value)} can never match: requests are judged on normalized paths`);
+    }
+    return { kind: 'template', value };
   }
   const matcher = textMatcher(value);
   if (typeof matcher !== 'string') warnUnlessNormal(matcher, value, findings, path);
