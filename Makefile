@@ -31,7 +31,8 @@ clean: ## remove everything that was installed or generated
 
 $(installed): package.json package-lock.json
 	@echo 'installing npm packages (Node 26 among them) ...' >&2
-	@npm ci --no-audit --no-fund --loglevel=error
+	@# Not `npm ci`: it refuses a lock without the optional binaries of other platforms.
+	@npm install --no-save --no-audit --no-fund --loglevel=error
 	@mkdir -p .tools
 	@touch $@
 

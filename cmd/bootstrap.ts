@@ -35,7 +35,7 @@ export function bootstrapCommand(): Command {
     .requiredOption('--ca <file>', 'bundle that the control plane is verified with (DATA_DIR/bundle.pem)')
     .requiredOption('--token <file>', 'file of the projected token; read afresh for each stream')
     .option('--server-name <name>', "the name in the control plane's certificate", defaultServerName)
-    .option('--inbound <[tcp:]listen=app>', 'mTLS listener in front of an app (repeatable)', collect)
+    .option('--inbound <[http2:|tcp:]listen=app>', 'mTLS listener in front of an app (repeatable)', collect)
     .option(
       '--outbound <[tcp:]listen=upstream=spiffeid>',
       'mTLS way to another workload (repeatable)',

@@ -1,42 +1,38 @@
 import { Command, CommanderError } from 'commander';
-import { authzCheckCommand } from './authz-check.ts';
-import { authzCompileCommand } from './authz-compile.ts';
-import { bootstrapCommand } from './bootstrap.ts';
-import { controlPlaneCommand } from './control-plane/command.ts';
-import { proxiesCommand } from './proxies.ts';
-import { renewCommand } from './renew.ts';
-import { tokenCommand } from './token.ts';
 
 /** Exit codes of every command: 0 yes or done, 1 no, 2 could not tell. */
 const couldNotTell = 2;
 
-function program(): Command {
-  const authz = new Command('authz')
-    .description('ask the policies: what they compile to, whom they let in')
-    .addCommand(authzCompileCommand())
-    .addCommand(authzCheckCommand());
-  return new Command('countersign')
+/** Each command is loaded only when it is asked for: most need none of the control plane's packages. */
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  'control-plane': async () => (await import('./control-plane/command.ts')).controlPlaneCommand(),
+  bootstrap: async () => (await import('./bootstrap.ts')).bootstrapCommand(),
+  token: async () => (await import('./token.ts')).tokenCommand(),
+  proxies: async () => (await import('./proxies.ts')).proxiesCommand(),
+  renew: async () => (await import('./renew.ts')).renewCommand(),
+  authz: async () => (await import('./authz.ts')).authzCommand(),
+};
+
+async function program(): Promise<Command> {
+  const root = new Command('countersign')
     .description(
       'zero-trust control plane for Envoy: identities by SDS, authorization policies as RBAC filters',
     )
-    .addCommand(controlPlaneCommand())
-    .addCommand(bootstrapCommand())
-    .addCommand(tokenCommand())
-    .addCommand(proxiesCommand())
-    .addCommand(renewCommand())
-    .addCommand(authz)
     .showHelpAfterError('(see countersign --help)');
+  const asked = commands[process.argv[2] ?? ''];
+  for (const load of asked === undefined ? Object.values(commands) : [asked]) root.addCommand(await load());
+  return root;
 }
 
-/** Commander exits with 1 on a wrong flag; here 1 means "no". */
-function exitOverride(command: Command): Command {
+/** Commander would exit with 1 on a wrong flag; here 1 means "no". */
+function throwInsteadOfExit(command: Command): Command {
   command.exitOverride();
-  for (const child of command.commands) exitOverride(child);
+  for (const child of command.commands) throwInsteadOfExit(child);
   return command;
 }
 
 try {
-  await exitOverride(program()).parseAsync();
+  await throwInsteadOfExit(await program()).parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {
     process.exitCode = error.exitCode === 0 ? 0 : couldNotTell;

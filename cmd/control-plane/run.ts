@@ -1,3 +1,4 @@
+import { mkdirSync } from 'node:fs';
 import { AuditLog, fileSink, stdoutSink } from '../../src/audit/index.ts';
 import { createLogger, createMetrics, openAdminServer, type Logger } from '../../src/telemetry/index.ts';
 import { startControlPlane } from './start.ts';
@@ -20,6 +21,7 @@ export async function runControlPlane(config: ControlPlaneConfig): Promise<numbe
     );
     closers.push(() => admin.close());
     log.info({ address: `${admin.address.address}:${admin.address.port}` }, 'admin port open');
+    mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
     const audit = new AuditLog({
       sink: config.auditLog === undefined ? stdoutSink() : fileSink(config.auditLog),
       nowMs: Date.now,

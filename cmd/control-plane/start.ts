@@ -1,4 +1,3 @@
-import { mkdirSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { LocalAttestor, LocalIssuer } from '../../src/attestation/index.ts';
@@ -54,8 +53,6 @@ async function wire(
   const { log, metrics, audit } = witnesses;
   const { settings, trustDomain, dataDir } = config;
   const nowMs = Date.now;
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-
   const authority = await Authority.open({
     store: directoryKeyStore(join(dataDir, 'authority')),
     trustDomain,

@@ -156,7 +156,7 @@ function filter(
   const prefix = `countersign_${which}_`;
   const common = {
     ...(shadow && { shadow_rules: shadow }),
-    shadow_rules_stat_prefix: `countersign_${which}_`,
+    shadow_rules_stat_prefix: prefix,
   };
   const enforced = rules && { rules };
   const name = `countersign.authz.${protocol}.${which}`;

@@ -33,8 +33,9 @@ function fields(protocol: ListenerProtocol, direction: 'inbound' | 'outbound'): 
       ? {
           denied_by: metadata('countersign_deny_enforced_effective_policy_id'),
           allowed_by: metadata('countersign_allow_enforced_effective_policy_id'),
-          shadow_denied_by: metadata('countersign_deny_shadow_shadow_effective_policy_id'),
-          shadow_allowed_by: metadata('countersign_allow_shadow_shadow_effective_policy_id'),
+          audited_by: metadata('countersign_audit_enforced_effective_policy_id'),
+          shadow_denied_by: metadata('countersign_deny_shadow_effective_policy_id'),
+          shadow_allowed_by: metadata('countersign_allow_shadow_effective_policy_id'),
         }
       : {}),
   };

@@ -27,13 +27,16 @@ function httpOptions(protocol: JsonObject, maxConnectionSeconds: number): JsonOb
   };
 }
 
-/** The app behind the sidecar: plaintext, in the version of HTTP that the caller spoke. */
+/** The app behind the sidecar: plaintext, in the version of HTTP that it speaks. */
 export function appCluster(options: BootstrapOptions, inbound: Inbound, name: string): JsonObject {
   return {
     ...cluster(name, inbound.app),
     ...(inbound.protocol === 'http'
       ? httpOptions(
-          { use_downstream_protocol_config: { http_protocol_options: {}, http2_protocol_options: {} } },
+          {
+            explicit_http_config:
+              inbound.appHttp === 2 ? { http2_protocol_options: {} } : { http_protocol_options: {} },
+          },
           options.maxConnectionSeconds,
         )
       : {}),

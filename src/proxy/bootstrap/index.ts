@@ -6,6 +6,16 @@ import { adsConfig } from './xds.ts';
 export { parseInbound, parseOutbound, parseEndpoint, BootstrapError } from './parse.ts';
 export type { BootstrapOptions, Endpoint, Inbound, JsonObject, ListenerProtocol, Outbound } from './types.ts';
 
+/** A flood of connections must not take the memory of the pod that the sidecar lives in. */
+const connectionLimit: JsonObject = {
+  name: 'envoy.resource_monitors.global_downstream_max_connections',
+  typed_config: {
+    '@type':
+      'type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig',
+    max_active_downstream_connections: 20_000,
+  },
+};
+
 /** A complete Envoy v3 bootstrap: with it, the token file and the CA file, Envoy needs nothing else. */
 export function bootstrap(options: BootstrapOptions): JsonObject {
   const inbound = options.inbound.map((spec) => ({ spec, name: listenerName('inbound', spec.listen) }));
@@ -13,6 +23,7 @@ export function bootstrap(options: BootstrapOptions): JsonObject {
   return {
     node: { id: options.pod, cluster: options.pod.split('/')[0] ?? '' },
     admin: { address: socketAddress({ address: '127.0.0.1', port: options.adminPort }) },
+    overload_manager: { resource_monitors: [connectionLimit] },
     dynamic_resources: { ads_config: adsConfig(options) },
     static_resources: {
       listeners: [

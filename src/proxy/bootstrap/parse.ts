@@ -24,31 +24,37 @@ export function parseEndpoint(flag: string, text: string, allowName: boolean): E
   );
 }
 
-function splitProtocol(text: string): { protocol: ListenerProtocol; rest: string } {
-  if (text.startsWith('tcp:')) return { protocol: 'tcp', rest: text.slice(4) };
-  if (text.startsWith('http:')) return { protocol: 'http', rest: text.slice(5) };
-  return { protocol: 'http', rest: text };
+interface Scheme {
+  readonly protocol: ListenerProtocol;
+  readonly http: 1 | 2;
+  readonly rest: string;
 }
 
-/** `[http:|tcp:]LISTEN=APP`. */
+function splitScheme(text: string): Scheme {
+  const [, scheme = 'http', rest = ''] = /^(?:(http2|http|tcp):)?(.*)$/su.exec(text) ?? [];
+  return { protocol: scheme === 'tcp' ? 'tcp' : 'http', http: scheme === 'http2' ? 2 : 1, rest };
+}
+
+/** `[http:|http2:|tcp:]LISTEN=APP`; the scheme is what the app speaks. */
 export function parseInbound(text: string): Inbound {
-  const { protocol, rest } = splitProtocol(text);
+  const { protocol, http, rest } = splitScheme(text);
   const [listen, app, ...more] = rest.split('=');
   if (listen === undefined || app === undefined || more.length > 0) {
     throw new BootstrapError(
-      `--inbound: ${JSON.stringify(text)}: write [tcp:]LISTEN=APP, for example 10.0.0.7:8080=127.0.0.1:8080`,
+      `--inbound: ${JSON.stringify(text)}: write [http2:|tcp:]LISTEN=APP, for example 10.0.0.7:8080=127.0.0.1:8080`,
     );
   }
   return {
     protocol,
     listen: parseEndpoint('--inbound', listen, false),
     app: parseEndpoint('--inbound', app, true),
+    appHttp: http,
   };
 }
 
 /** `[http:|tcp:]LISTEN=UPSTREAM=SPIFFEID`. */
 export function parseOutbound(text: string): Outbound {
-  const { protocol, rest } = splitProtocol(text);
+  const { protocol, rest } = splitScheme(text);
   const [listen, upstream, spiffeId, ...more] = rest.split('=');
   if (listen === undefined || upstream === undefined || spiffeId === undefined || more.length > 0) {
     throw new BootstrapError(

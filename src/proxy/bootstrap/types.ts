@@ -13,6 +13,8 @@ export interface Inbound {
   readonly protocol: ListenerProtocol;
   readonly listen: Endpoint;
   readonly app: Endpoint;
+  /** The version of HTTP that the app speaks in plaintext, whatever the caller speaks. */
+  readonly appHttp: 1 | 2;
 }
 
 /** Takes plaintext from the app at `listen`, speaks mTLS with `upstream`, which must prove to be `spiffeId`. */
