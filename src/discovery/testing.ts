@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
+import http2 from 'node:http2';
 import * as grpc from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
+import type { After } from './lifetime.ts';
 import { discoveryServices } from './server.ts';
 import type { DiscoveryServices, DiscoveryOptions } from './server.ts';
 import type { Credentials, DiscoveryLimits, Lookup, Resource, Session, View, ViewChange } from './types.ts';
@@ -182,8 +184,84 @@ export class XdsClient {
   }
 }
 
+/** A delta stream over bare HTTP/2, which reads exactly when told: grpc-js reads ahead. */
+export class RawClient {
+  readonly received: AnyResponse[] = [];
+  readonly #session: http2.ClientHttp2Session;
+  readonly #stream: http2.ClientHttp2Stream;
+  #bytes: Buffer = Buffer.alloc(0);
+
+  constructor(port: number, path: string) {
+    this.#session = http2.connect(`http://127.0.0.1:${port}`);
+    this.#stream = this.#session.request({
+      ':method': 'POST',
+      ':path': path,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+    });
+    for (const each of [this.#session, this.#stream]) each.on('error', () => undefined);
+  }
+
+  send(request: Record<string, unknown>): void {
+    const message = root
+      .lookupType('envoy.service.discovery.v3.DeltaDiscoveryRequest')
+      .encode(request)
+      .finish();
+    const prefix = Buffer.alloc(5);
+    prefix.writeUInt32BE(message.length, 1);
+    this.#stream.write(Buffer.concat([prefix, message]));
+  }
+
+  read(): void {
+    this.#stream.on('data', (chunk: Buffer) => {
+      this.#bytes = Buffer.concat([this.#bytes, chunk]);
+      while (this.#bytes.length >= 5 && this.#bytes.length >= 5 + this.#bytes.readUInt32BE(1)) {
+        const end = 5 + this.#bytes.readUInt32BE(1);
+        const type = root.lookupType('envoy.service.discovery.v3.DeltaDiscoveryResponse');
+        this.received.push(type.decode(this.#bytes.subarray(5, end)) as unknown as AnyResponse);
+        this.#bytes = this.#bytes.subarray(end);
+      }
+    });
+  }
+
+  pause(): void {
+    this.#stream.pause();
+  }
+
+  close(): void {
+    this.#session.destroy();
+  }
+}
+
 export const ADS = '/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources';
 export const ADS_DELTA = '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources';
 export const SDS = '/envoy.service.secret.v3.SecretDiscoveryService/StreamSecrets';
 export const SDS_DELTA = '/envoy.service.secret.v3.SecretDiscoveryService/DeltaSecrets';
 export const ECDS_DELTA = '/envoy.service.extension.v3.ExtensionConfigDiscoveryService/DeltaExtensionConfigs';
+
+/** Timers that fire when told. */
+export class FakeTimers {
+  #timers: Set<{ readonly delayMs: number; readonly run: () => void }> = new Set();
+
+  readonly after: After = (delayMs, run) => {
+    const timer = { delayMs, run };
+    this.#timers.add(timer);
+    return (): void => void this.#timers.delete(timer);
+  };
+
+  get delays(): number[] {
+    return [...this.#timers].map((timer) => timer.delayMs);
+  }
+
+  /** Fires all that are set now. */
+  fire(): void {
+    const timers = this.#timers;
+    this.#timers = new Set();
+    for (const { run } of timers) run();
+  }
+}
+
+/** Waits, over turns of the event loop, until it holds; the test's own timeout ends it otherwise. */
+export async function eventually(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise<void>((resolve) => setTimeout(resolve, 1));
+}
