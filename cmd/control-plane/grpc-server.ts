@@ -4,7 +4,7 @@ import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import type protobuf from 'protobufjs';
 import type { DiscoveryServices } from '../../src/discovery/index.ts';
-import { explainListen } from './run.ts';
+import { explainListen } from './listen.ts';
 import type { ListenAddress } from './config.ts';
 
 export interface GrpcServer {

@@ -1,8 +1,9 @@
 import { mkdirSync } from 'node:fs';
 import { AuditLog, fileSink, stdoutSink } from '../../src/audit/index.ts';
 import { createLogger, createMetrics, openAdminServer, type Logger } from '../../src/telemetry/index.ts';
+import { explainListen } from './listen.ts';
 import { startControlPlane } from './start.ts';
-import type { ControlPlaneConfig, ListenAddress } from './config.ts';
+import type { ControlPlaneConfig } from './config.ts';
 
 /**
  * Runs until SIGTERM or SIGINT. The admin port opens first and readiness comes last, so that a start that hangs or
@@ -62,22 +63,4 @@ function stopSignal(log: Logger): Promise<NodeJS.Signals> {
       });
     }
   });
-}
-
-/** Says which flag to change where an address cannot be had. */
-export async function explainListen<T>(
-  flag: string,
-  address: ListenAddress,
-  open: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await open();
-  } catch (error) {
-    const where = `${address.host}:${address.port}`;
-    const detail = error instanceof Error ? error.message : String(error);
-    if (detail.includes('EADDRINUSE') || detail.includes('address already in use')) {
-      throw new Error(`${flag} ${where} is in use by another process: choose another port`, { cause: error });
-    }
-    throw new Error(`${flag} ${where} cannot be opened: ${detail}`, { cause: error });
-  }
 }

@@ -107,6 +107,7 @@ async function wire(
     mesh,
     nowMs,
     stateFile: join(dataDir, 'uids.json'),
+    rootNamespace: settings.rootNamespace,
     onReport: (report) => reportProblems(report, witnesses),
   });
   closers.push(() => source.close());

@@ -60,7 +60,8 @@ export async function openAdminServer(options: {
     });
   });
   const address = server.address();
-  if (address === null || typeof address === 'string') throw new TypeError('the admin server listens on TCP only');
+  if (address === null || typeof address === 'string')
+    throw new TypeError('the admin server listens on TCP only');
   return {
     address,
     close: () =>

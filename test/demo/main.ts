@@ -64,6 +64,6 @@ try {
   process.exitCode = await main();
 } catch (error) {
   say(red(`The demo broke off: ${error instanceof Error ? error.message : String(error)}`));
-  if (error instanceof Error && error.cause !== undefined) say(dim(`  ${String(error.cause)}`));
+  if (error instanceof Error && error.cause instanceof Error) say(dim(`  ${error.cause.message}`));
   process.exitCode = 1;
 }
