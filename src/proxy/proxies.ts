@@ -92,19 +92,14 @@ export class Proxies {
 
   /** Renews the SVID of a connected pod now. @returns undefined where the pod is not connected or was refused. */
   renew(pod: ObjectKey): IssuedSvid | undefined {
-    for (const { workload, keeper } of this.#byUid.values()) {
-      if (keyOf(workload.pod) === pod) return keeper.renew();
-    }
-    return undefined;
+    return this.#entryOf(pod)?.keeper.renew();
   }
 
-  /** Serial and times of the SVID that a connected pod holds. */
+  /** The SVID that a connected pod holds, and when it is renewed (ms since the epoch). */
   svidOf(pod: ObjectKey): { readonly svid: IssuedSvid; readonly renewAtMs: number } | undefined {
-    for (const { workload, keeper } of this.#byUid.values()) {
-      const svid = keeper.peek();
-      if (keyOf(workload.pod) === pod && svid !== undefined) return { svid, renewAtMs: keeper.renewAtMs };
-    }
-    return undefined;
+    const keeper = this.#entryOf(pod)?.keeper;
+    const svid = keeper?.peek();
+    return keeper === undefined || svid === undefined ? undefined : { svid, renewAtMs: keeper.renewAtMs };
   }
 
   /** The trust bundle is another one: every Envoy is told. */
@@ -116,6 +111,10 @@ export class Proxies {
     this.#unsubscribe();
     for (const { keeper } of this.#byUid.values()) keeper.close();
     this.#byUid.clear();
+  }
+
+  #entryOf(pod: ObjectKey): Entry | undefined {
+    return this.#byUid.get(this.#options.mesh.get('Pod', pod)?.uid ?? '');
   }
 
   #create(workload: Workload): Entry {

@@ -1,0 +1,243 @@
+import { readFileSync } from 'node:fs';
+import protobuf from 'protobufjs';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Authority, memoryKeyStore, type IssuedSvid } from '../authority/index.ts';
+import { SpiffeId, TrustDomain } from '../identity/index.ts';
+import { Mesh, type Pod } from '../mesh/index.ts';
+import { parseAuthorizationPolicy, type AuthorizationPolicy } from '../policy/index.ts';
+import { ResourceEncoder } from './encoder.ts';
+import { Proxies, type ProxyLease } from './proxies.ts';
+import { EXTENSION_CONFIG_TYPE, SECRET_TYPE } from './resource-types.ts';
+import type { ProxyChange } from './workload-proxy.ts';
+
+const schema = protobuf.Root.fromJSON(
+  JSON.parse(
+    readFileSync(new URL('../../proto/gen/envoy.json', import.meta.url), 'utf8'),
+  ) as protobuf.INamespace,
+);
+const trustDomain = TrustDomain.parse('cluster.local');
+const settings = { trustDomain: 'cluster.local', rootNamespace: 'root', defaultAction: 'deny' } as const;
+
+let mesh: Mesh;
+let authority: Authority;
+let proxies: Proxies;
+let events: string[];
+
+beforeEach(async () => {
+  mesh = new Mesh({ rootNamespace: 'root' });
+  events = [];
+  authority = await Authority.open({
+    store: memoryKeyStore(),
+    trustDomain,
+    nowMs: Date.now,
+    svidTtlMs: 3_600_000,
+  });
+  proxies = new Proxies({
+    encoder: new ResourceEncoder(schema),
+    mesh,
+    settings,
+    bundle: () => authority.bundle,
+    nowMs: Date.now,
+    random: Math.random,
+    issue: ({ id }) => authority.issue(id),
+    observer: {
+      issued: (workload, _svid, reason) => events.push(`issued ${workload.pod.name} ${reason}`),
+      refused: (workload, why) => events.push(`refused ${workload.pod.name}: ${why}`),
+      failed: (_workload, error) => events.push(`failed ${error.message}`),
+    },
+  });
+});
+afterEach(() => {
+  proxies.close();
+  authority.close();
+});
+
+function pod(name: string, uid = `uid-${name}`): Pod {
+  return {
+    kind: 'Pod',
+    namespace: 'shop',
+    name,
+    uid,
+    labels: { app: name },
+    annotations: {},
+    serviceAccount: name,
+    nodeName: 'node',
+    ips: [],
+    phase: 'Running',
+    terminating: false,
+  };
+}
+
+function policy(name: string, app: string, path: string): AuthorizationPolicy {
+  const parsed = parseAuthorizationPolicy(
+    {
+      apiVersion: 'security.countersign.dev/v1',
+      kind: 'AuthorizationPolicy',
+      metadata: { namespace: 'shop', name },
+      spec: { selector: { matchLabels: { app } }, rules: [{ to: [{ operation: { paths: [path] } }] }] },
+    },
+    {},
+  );
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
+  return parsed.policy;
+}
+
+function setPolicy(parsed: AuthorizationPolicy): void {
+  mesh.update([
+    {
+      op: 'set',
+      object: { kind: 'AuthorizationPolicy', namespace: parsed.namespace, name: parsed.name, policy: parsed },
+    },
+  ]);
+}
+
+function open(subject: Pod, recheck: () => string | undefined = () => undefined): ProxyLease {
+  mesh.update([{ op: 'set', object: subject }]);
+  return proxies.open(
+    { id: SpiffeId.workload(trustDomain, 'shop', subject.serviceAccount), pod: subject },
+    recheck,
+  );
+}
+
+function found(lease: ProxyLease, typeUrl: string, name: string): { version: string; body: Uint8Array } {
+  const looked = lease.proxy.lookup(typeUrl, name);
+  if (looked.kind !== 'found') throw new Error(`${name}: ${looked.kind}`);
+  return looked.resource;
+}
+
+describe('secrets', () => {
+  it('gives all streams of a pod the same SVID, under both of its names', () => {
+    const first = open(pod('web'));
+    const second = open(pod('web'));
+    expect(second.proxy).toBe(first.proxy);
+    const type = schema.lookupType('envoy.extensions.transport_sockets.tls.v3.Secret');
+    const chains = ['default', 'spiffe://cluster.local/ns/shop/sa/web'].map((name) => {
+      const secret = type.toObject(type.decode(found(first, SECRET_TYPE, name).body), { bytes: String });
+      expect(secret['name']).toBe(name);
+      return (secret as { tls_certificate: unknown }).tls_certificate;
+    });
+    expect(chains[0]).toEqual(chains[1]);
+    expect(events).toEqual(['issued web first']);
+  });
+
+  it('keeps trust domains apart inside the SPIFFE validator, and shares one encoding with everybody', () => {
+    const web = open(pod('web'));
+    const cart = open(pod('cart'));
+    for (const name of ['ROOTCA', 'ALL', 'spiffe://cluster.local']) {
+      expect(found(web, SECRET_TYPE, name)).toBe(found(cart, SECRET_TYPE, name));
+    }
+    const type = schema.lookupType('envoy.extensions.transport_sockets.tls.v3.Secret');
+    const secret = type.toObject(type.decode(found(web, SECRET_TYPE, 'ALL').body), { json: true });
+    expect(secret).toMatchObject({
+      validation_context: {
+        custom_validator_config: {
+          name: 'envoy.tls.cert_validator.spiffe',
+          typed_config: { trust_domains: [{ name: 'cluster.local' }] },
+        },
+      },
+    });
+  });
+
+  it.each([
+    ['spiffe://cluster.local/ns/shop/sa/cart', 'PERMISSION_DENIED'],
+    ['spiffe://elsewhere.example', 'NOT_FOUND'],
+    ['kubernetes://secret', 'NOT_FOUND'],
+    ['', 'NOT_FOUND'],
+  ])('refuses %s with %s', (name, code) => {
+    expect(open(pod('web')).proxy.lookup(SECRET_TYPE, name)).toMatchObject({ kind: 'refused', code });
+  });
+
+  it('tells every stream when the bundle changes', () => {
+    const seen: ProxyChange[] = [];
+    open(pod('web')).proxy.watch((change) => seen.push(change));
+    proxies.bundleChanged();
+    expect(seen).toEqual([{ typeUrl: SECRET_TYPE }]);
+  });
+});
+
+describe('filters', () => {
+  const name = 'countersign.authz.http.allow';
+
+  it('are one object for all workloads with the same policies', () => {
+    const web = open(pod('web'));
+    const other = open({ ...pod('web-2'), labels: { app: 'web' } });
+    setPolicy(policy('p', 'web', '/a'));
+    expect(found(web, EXTENSION_CONFIG_TYPE, name)).toBe(found(other, EXTENSION_CONFIG_TYPE, name));
+  });
+
+  it('reach just the workloads that a policy selects, and only where their bytes changed', () => {
+    const web = open(pod('web'));
+    const cart = open(pod('cart'));
+    const seen: string[] = [];
+    web.proxy.watch(() => seen.push('web'));
+    cart.proxy.watch(() => seen.push('cart'));
+    const before = found(web, EXTENSION_CONFIG_TYPE, name);
+    const deny = found(web, EXTENSION_CONFIG_TYPE, 'countersign.authz.http.deny');
+    setPolicy(policy('p', 'web', '/a'));
+    expect(seen).toEqual(['web']);
+    expect(found(web, EXTENSION_CONFIG_TYPE, name).version).not.toBe(before.version);
+    expect(found(web, EXTENSION_CONFIG_TYPE, 'countersign.authz.http.deny').version).toBe(deny.version);
+    mesh.update([{ op: 'delete', kind: 'AuthorizationPolicy', key: 'shop/p' }]);
+    expect(found(web, EXTENSION_CONFIG_TYPE, name).version).toBe(before.version);
+  });
+
+  it('follow the labels that the pod has now', () => {
+    setPolicy(policy('p', 'web', '/a'));
+    const lease = open(pod('web'));
+    const before = found(lease, EXTENSION_CONFIG_TYPE, name).version;
+    mesh.update([{ op: 'set', object: { ...pod('web'), labels: { app: 'other' } } }]);
+    expect(found(lease, EXTENSION_CONFIG_TYPE, name).version).not.toBe(before);
+  });
+
+  it.each(['countersign.authz.http.custom', 'envoy.filters.http.rbac', ''])(
+    'refuses the name "%s"',
+    (other) => {
+      expect(open(pod('web')).proxy.lookup(EXTENSION_CONFIG_TYPE, other)).toMatchObject({
+        kind: 'refused',
+        code: 'NOT_FOUND',
+      });
+    },
+  );
+});
+
+describe('workloads', () => {
+  it('find their SVID again when they come back with a fresh token', () => {
+    const first = open(pod('web'));
+    const version = found(first, SECRET_TYPE, 'default').version;
+    first.release();
+    expect(found(open(pod('web')), SECRET_TYPE, 'default').version).toBe(version);
+    expect(events).toEqual(['issued web first']);
+  });
+
+  it('are others when re-created under the same name', () => {
+    const first = open(pod('web'));
+    const version = found(first, SECRET_TYPE, 'default').version;
+    const second = open(pod('web', 'another-uid'));
+    expect(second.proxy).not.toBe(first.proxy);
+    expect(found(second, SECRET_TYPE, 'default').version).not.toBe(version);
+  });
+
+  it('are refused their renewal, in the audit, when the pod goes', () => {
+    const lease = open(pod('web'));
+    found(lease, SECRET_TYPE, 'default');
+    mesh.update([{ op: 'delete', kind: 'Pod', key: 'shop/web' }]);
+    expect(events).toEqual([
+      'issued web first',
+      'refused web: the pod is gone: its SVID will not be renewed',
+    ]);
+    expect(lease.proxy.lookup(SECRET_TYPE, 'default').kind).toBe('pending');
+    expect(proxies.size).toBe(0);
+  });
+
+  it('renew on order while any stream proves them, and not otherwise', () => {
+    let gone: string | undefined;
+    const lease = open(pod('web'), () => gone);
+    found(lease, SECRET_TYPE, 'default');
+    const renewed: IssuedSvid | undefined = proxies.renew('shop/web');
+    expect(renewed?.serial).toBe(proxies.svidOf('shop/web')?.svid.serial);
+    gone = 'the token expired';
+    expect(proxies.renew('shop/web')).toBeUndefined();
+    expect(events.at(-1)).toBe('refused web: the token expired');
+    expect(proxies.renew('shop/unknown')).toBeUndefined();
+  });
+});

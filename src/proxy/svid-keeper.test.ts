@@ -1,0 +1,121 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { IssuedSvid } from '../authority/index.ts';
+import { SvidKeeper, type SvidKeeperOptions } from './svid-keeper.ts';
+
+const hour = 3_600_000;
+
+/** Only the times count here; keys and certificates are the authority's tests' matter. */
+function svidFrom(serial: number): IssuedSvid {
+  const now = Date.now();
+  return {
+    serial: String(serial),
+    notBeforeMs: now - 30_000,
+    issuedAtMs: now,
+    notAfterMs: now + hour,
+  } as unknown as IssuedSvid;
+}
+
+function setup(overrides: Partial<SvidKeeperOptions> = {}): { keeper: SvidKeeper; events: string[] } {
+  let count = 0;
+  const events: string[] = [];
+  const keeper = new SvidKeeper({
+    nowMs: Date.now,
+    random: () => 0.5,
+    issue: () => svidFrom((count += 1)),
+    recheck: () => undefined,
+    onIssued: (svid, reason) => events.push(`${reason} ${svid.serial}`),
+    onRefused: (why) => events.push(`refused: ${why}`),
+    onError: (error) => events.push(`error: ${error.message}`),
+    onRenewed: () => events.push('renewed'),
+    ...overrides,
+  });
+  return { keeper, events };
+}
+
+beforeEach(() => void vi.useFakeTimers({ now: 1_800_000_000_000 }));
+afterEach(() => void vi.useRealTimers());
+
+describe('SvidKeeper', () => {
+  it('makes nothing before it is asked, then one for all who ask', () => {
+    const { keeper, events } = setup();
+    expect(keeper.peek()).toBeUndefined();
+    expect(keeper.current()).toBe(keeper.current());
+    expect(events).toEqual(['first 1']);
+  });
+
+  it('renews at half-life, and tells the streams', () => {
+    const { keeper, events } = setup();
+    keeper.current();
+    vi.advanceTimersByTime(hour / 2 - 1);
+    expect(events).toEqual(['first 1']);
+    vi.advanceTimersByTime(1);
+    expect(events).toEqual(['first 1', 'renewal 2', 'renewed']);
+    vi.advanceTimersByTime(hour / 2);
+    expect(keeper.current()?.serial).toBe('3');
+  });
+
+  it('spreads renewals over a tenth of the half-life to either side', () => {
+    const early = setup({ random: () => 0 }).keeper;
+    const late = setup({ random: () => 0.999 }).keeper;
+    early.current();
+    late.current();
+    expect(early.renewAtMs - Date.now()).toBe(0.45 * hour);
+    expect(late.renewAtMs - Date.now()).toBeGreaterThan(0.549 * hour);
+  });
+
+  it('asks for a new proof before each SVID, and keeps the old one without renewing it when that fails', () => {
+    let gone: string | undefined;
+    const { keeper, events } = setup({ recheck: () => gone });
+    keeper.current();
+    gone = 'the pod is gone';
+    vi.advanceTimersByTime(10 * hour);
+    expect(events).toEqual(['first 1', 'refused: the pod is gone']);
+    expect(keeper.current()?.serial).toBe('1');
+  });
+
+  it('makes no first SVID without a proof', () => {
+    const { keeper, events } = setup({ recheck: () => 'the token expired' });
+    expect(keeper.current()).toBeUndefined();
+    expect(events).toEqual(['refused: the token expired']);
+  });
+
+  it('tries again after a failure, long before the SVID ends', () => {
+    let broken = false;
+    let count = 0;
+    const { keeper, events } = setup({
+      issue: () => {
+        if (broken) throw new Error('the key store is away');
+        return svidFrom((count += 1));
+      },
+    });
+    keeper.current();
+    broken = true;
+    vi.advanceTimersByTime(hour / 2 + 15_000);
+    expect(events.filter((event) => event.startsWith('error'))).toHaveLength(2);
+    broken = false;
+    vi.advanceTimersByTime(10_000);
+    expect(keeper.current()?.serial).toBe('2');
+    expect(events.at(-1)).toBe('renewed');
+  });
+
+  it('renews on order, and goes on from there', () => {
+    const { keeper, events } = setup();
+    keeper.current();
+    vi.advanceTimersByTime(60_000);
+    expect(keeper.renew()?.serial).toBe('2');
+    expect(events).toEqual(['first 1', 'ordered 2', 'renewed']);
+    vi.advanceTimersByTime(hour / 2 - 1);
+    expect(keeper.peek()?.serial).toBe('2');
+    vi.advanceTimersByTime(1);
+    expect(keeper.peek()?.serial).toBe('3');
+  });
+
+  it('forgets its SVID when closed, and makes no other', () => {
+    const { keeper, events } = setup();
+    keeper.current();
+    keeper.close();
+    vi.advanceTimersByTime(10 * hour);
+    expect(keeper.current()).toBeUndefined();
+    expect(events).toEqual(['first 1']);
+  });
+});
