@@ -153,6 +153,7 @@ function filter(
   rules: RbacRules | undefined,
   shadow: RbacRules | undefined,
 ): RbacFilter {
+  // Envoy puts shadow_ or enforced_ behind it by itself: the keys of the three filters do not collide.
   const prefix = `countersign_${which}_`;
   const common = {
     ...(shadow && { shadow_rules: shadow }),

@@ -1,0 +1,157 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { authzCheckCommand } from './authz-check.ts';
+import { authzCompileCommand } from './authz-compile.ts';
+
+const manifests = `apiVersion: v1
+kind: Pod
+metadata: {name: cart-0, namespace: shop, labels: {app: cart}}
+---
+apiVersion: security.countersign.dev/v1
+kind: AuthorizationPolicy
+metadata: {name: cart, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  rules:
+    - from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]
+      to: [{operation: {methods: [GET], paths: [/api/*]}}]
+`;
+const web = 'spiffe://cluster.local/ns/shop/sa/web';
+
+let directory = '';
+let file = '';
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'authz-'));
+  file = join(directory, 'shop.yaml');
+  await writeFile(file, manifests);
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  process.exitCode = undefined;
+  await rm(directory, { recursive: true });
+});
+
+interface Ran {
+  readonly out: string;
+  readonly err: string;
+  readonly exitCode: number | string | null | undefined;
+}
+
+async function run(command: Command, ...argv: string[]): Promise<Ran> {
+  const texts = { out: '', err: '' };
+  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+    texts.out += String(text);
+    return true;
+  });
+  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+    texts.err += String(text);
+    return true;
+  });
+  command.exitOverride().configureOutput({ writeErr: (text) => (texts.err += text) });
+  await command.parseAsync(argv, { from: 'user' }).catch((error: unknown) => {
+    texts.err += error instanceof Error ? error.message : String(error);
+    process.exitCode = 2;
+  });
+  return { ...texts, exitCode: process.exitCode };
+}
+const check = (...argv: string[]): Promise<Ran> => run(authzCheckCommand(), '-f', file, ...argv);
+
+describe('authz check', () => {
+  it('says ALLOW with the rule, exit 0', async () => {
+    const { out, err, exitCode } = await check('--to', 'shop/cart-0', '--from', web, '--path', '/api/x');
+    expect(out).toMatch(
+      /^ALLOW\n {2}reason {3}allowed by rule 0 .*\n {2}rule {5}ns\[shop\]-policy\[cart\]-rule\[0\]\n$/,
+    );
+    expect(err).toBe('');
+    expect(exitCode).toBe(0);
+  });
+
+  it('says DENY with what failed, exit 1', async () => {
+    const { out, exitCode } = await check(
+      '--to',
+      'shop/cart-0',
+      '--from',
+      web,
+      '--path',
+      '/admin',
+      '-o',
+      'json',
+    );
+    expect(JSON.parse(out)).toMatchObject({
+      verdict: 'DENY',
+      nearest: { failed: ['path /admin does not start with /api/'] },
+    });
+    expect(exitCode).toBe(1);
+  });
+
+  it('takes labels from --labels where there is no such Pod, and says so', async () => {
+    const { out, err } = await check(
+      '--to',
+      'shop/other',
+      '--labels',
+      'app=cart',
+      '--from',
+      web,
+      '--path',
+      '/api/',
+    );
+    expect(out).toMatch(/^ALLOW/);
+    expect(err).toMatch(/no Pod shop\/other in the manifests/);
+    expect((await check('--to', 'shop/other')).err).toMatch(/none are assumed/);
+  });
+
+  it.each([
+    [['--to', 'cart-0'], /not a pod: write NAMESPACE\/NAME/],
+    [['--to', 'shop/cart-0', '--from', 'web'], /--from/],
+    [['--to', 'shop/cart-0', '--port', '0'], /not a port/],
+    [['--to', 'shop/cart-0', '--header', 'x'], /not a header/],
+    [['--to', 'shop/cart-0', '--claims', 'c.json'], /not supported yet/],
+  ])('refuses %j with exit 2', async (argv, message) => {
+    const { out, err, exitCode } = await check(...argv);
+    expect(err).toMatch(message);
+    expect(out).toBe('');
+    expect(exitCode).toBe(2);
+  });
+
+  it('decides nothing on manifests with errors: file, line, field on stderr, exit 2', async () => {
+    await writeFile(file, manifests.replace('methods:', 'method:'));
+    const { out, err, exitCode } = await check('--to', 'shop/cart-0');
+    expect(out).toBe('');
+    expect(err).toContain(
+      `error ${file}:12 spec.rules[0].to[0].operation.method: unknown field "method"; did you mean methods?`,
+    );
+    expect(exitCode).toBe(2);
+  });
+
+  it('refuses two policies of one name', async () => {
+    await writeFile(join(directory, 'again.yaml'), manifests);
+    const { err, exitCode } = await run(authzCheckCommand(), '-f', directory, '--to', 'shop/cart-0');
+    expect(err).toMatch(/shop\/cart is already defined at .*again.yaml:5/);
+    expect(exitCode).toBe(2);
+  });
+});
+
+describe('authz compile', () => {
+  const compile = (...argv: string[]): Promise<Ran> =>
+    run(authzCompileCommand(), '-f', file, '--namespace', 'shop', '--labels', 'app=cart', ...argv);
+
+  it('prints audit, deny, allow', async () => {
+    const { out } = await compile();
+    const { filters } = JSON.parse(out) as { filters: { name: string }[] };
+    expect(filters.map(({ name }) => name)).toEqual([
+      'countersign.authz.http.audit',
+      'countersign.authz.http.deny',
+      'countersign.authz.http.allow',
+    ]);
+    expect(out).toContain('ns[shop]-policy[cart]-rule[0]');
+  });
+
+  it('warns where HTTP rules meet a TCP port', async () => {
+    const { out, err } = await compile('--protocol', 'tcp', '--port', '6379', '-o', 'table');
+    expect(out).toBe('FILTER  ACTION  MODE  RULE\n');
+    expect(err).toMatch(/warning ns\[shop\]-policy\[cart\]-rule\[0\] on port 6379: .* left out/);
+  });
+});
