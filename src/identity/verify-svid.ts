@@ -37,12 +37,37 @@ export function verifySvid({ chain, bundles, nowMs }: VerifySvidInput): SpiffeId
   const leaf = profile(first);
   const id = leafId(leaf);
   const anchors = anchorsOf(id.trustDomain, bundles);
-  const path = findPath(leaf, rest, anchors);
-  for (const { certificate } of path) refuseOutOfTime(certificate, nowMs);
-  for (const [index, signer] of path.entries()) {
-    if (index > 0) refuseBadSigner(signer, id.trustDomain, path.slice(0, index));
+  const paths = findPaths(leaf, rest, anchors);
+  // Certificates of one signer differ in validity and constraints: one path that holds is enough.
+  let refusal: IdentityError | undefined;
+  for (const path of paths) {
+    refusal = findFault(path, id.trustDomain, nowMs);
+    if (refusal === undefined) return id;
   }
-  return id;
+  throw (
+    refusal ??
+    new IdentityError(
+      'chain-untrusted',
+      `No root in the trust bundle of ${id.trustDomain.name} has signed this chain: send leaf and intermediates in order, and check that the bundle is current.`,
+    )
+  );
+}
+
+function findFault(
+  path: readonly Profiled[],
+  trustDomain: TrustDomain,
+  nowMs: number,
+): IdentityError | undefined {
+  try {
+    for (const { certificate } of path) refuseOutOfTime(certificate, nowMs);
+    for (const [index, signer] of path.entries()) {
+      if (index > 0) refuseBadSigner(signer, trustDomain, path.slice(0, index));
+    }
+    return undefined;
+  } catch (error) {
+    if (error instanceof IdentityError) return error;
+    throw error;
+  }
 }
 
 function anchorsOf(trustDomain: TrustDomain, bundles: VerifySvidInput['bundles']): readonly Profiled[] {
@@ -63,28 +88,26 @@ function anchorsOf(trustDomain: TrustDomain, bundles: VerifySvidInput['bundles']
 }
 
 /**
- * Leaf, intermediates, root. What the peer sent are hints; the path must end at an anchor, which is looked for at
- * each step, so that a cross-signed or superfluous root at the end of the chain does no harm.
+ * The paths of leaf, intermediates and root that the signatures bear out. What the peer sent are hints: a path ends
+ * at an anchor, looked for at each step, so that a superfluous root at the end of the chain does no harm.
  */
-function findPath(
+function findPaths(
   leaf: Profiled,
   sent: readonly Uint8Array[],
   anchors: readonly Profiled[],
-): readonly Profiled[] {
+): readonly (readonly Profiled[])[] {
+  const paths: (readonly Profiled[])[] = [];
+  const hints = sent.map(profile);
   const path = [leaf];
   let last = leaf;
-  for (const next of [...sent.map(profile), undefined]) {
+  for (;;) {
     const issued = last;
-    const anchor = anchors.find((candidate) => hasSigned(candidate, issued));
-    if (anchor !== undefined) return [...path, anchor];
-    if (next === undefined || !hasSigned(next, last)) break;
+    for (const anchor of anchors) if (hasSigned(anchor, issued)) paths.push([...path, anchor]);
+    const next = hints.shift();
+    if (next === undefined || !hasSigned(next, last)) return paths;
     path.push(next);
     last = next;
   }
-  throw new IdentityError(
-    'chain-untrusted',
-    `No root in the trust bundle has signed this chain (${path.length} of its ${sent.length + 1} certificates follow one another): send leaf and intermediates in order, and check that the bundle is current.`,
-  );
 }
 
 function hasSigned(signer: Profiled, issued: Profiled): boolean {

@@ -26,7 +26,7 @@ export interface Deviation {
   readonly subject?: string;
   readonly isAuthority?: boolean | null;
   readonly pathLength?: number;
-  readonly keyUsage?: number | null;
+  readonly keyUsage?: readonly KeyUsageFlags[] | null;
   readonly keyUsageCritical?: boolean;
   readonly extendedKeyUsage?: readonly ExtendedKeyUsage[] | null;
   readonly notBeforeMs?: number;
@@ -105,7 +105,7 @@ export class FakeCa {
         uris: [String(id)],
         subject: '',
         isAuthority: false,
-        keyUsage: KeyUsageFlags.digitalSignature,
+        keyUsage: [KeyUsageFlags.digitalSignature],
         extendedKeyUsage: [ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth],
         ...deviation,
       },
@@ -124,7 +124,7 @@ function signer(trustDomain: TrustDomain, deviation: Deviation): Deviation {
     uris: [trustDomain.id.uri],
     namesCritical: false,
     isAuthority: true,
-    keyUsage: KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign,
+    keyUsage: [KeyUsageFlags.keyCertSign, KeyUsageFlags.cRLSign],
     extendedKeyUsage: null,
     notBeforeMs: FAKE_NOW_MS - 24 * HOUR_MS,
     notAfterMs: FAKE_NOW_MS + 24 * HOUR_MS,
@@ -163,7 +163,9 @@ function extensionsOf(deviation: Deviation): Extension[] {
     ...(deviation.dnsNames ?? []).map((value) => ({ type: 'dns' as const, value })),
   ];
   return [
-    ...(keyUsage === null ? [] : [new KeyUsagesExtension(keyUsage, deviation.keyUsageCritical ?? true)]),
+    ...(keyUsage === null
+      ? []
+      : [new KeyUsagesExtension(flagsOf(keyUsage), deviation.keyUsageCritical ?? true)]),
     ...(isAuthority === null ? [] : [new BasicConstraintsExtension(isAuthority, deviation.pathLength, true)]),
     ...(extendedKeyUsage === null ? [] : [new ExtendedKeyUsageExtension([...extendedKeyUsage])]),
     ...(names.length === 0
@@ -171,4 +173,9 @@ function extensionsOf(deviation: Deviation): Extension[] {
       : [new SubjectAlternativeNameExtension(names, deviation.namesCritical ?? true)]),
     ...(deviation.extensions ?? []),
   ];
+}
+
+function flagsOf(usages: readonly KeyUsageFlags[]): KeyUsageFlags {
+  // oxlint-disable-next-line typescript/no-unsafe-enum-assignment -- several flags add up to no member
+  return usages.reduce<number>((flags, usage) => flags | usage, 0);
 }
