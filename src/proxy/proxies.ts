@@ -1,6 +1,6 @@
 import type { IssuedSvid } from '../authority/index.ts';
 import type { SpiffeId, TrustBundle } from '../identity/index.ts';
-import { keyOf, type Mesh, type MeshNotice, type ObjectKey, type Pod } from '../mesh/index.ts';
+import type { Mesh, MeshNotice, ObjectKey, Pod } from '../mesh/index.ts';
 import type { MeshSettings } from '../policy/index.ts';
 import { BundleSecrets } from './bundle-secrets.ts';
 import type { ResourceEncoder } from './encoder.ts';
@@ -24,9 +24,19 @@ export interface ProxiesOptions {
 export interface Workload {
   readonly id: SpiffeId;
   readonly pod: Pod;
+  /** What was proven, and how each factor stood. */
+  readonly factors: readonly { readonly factor: string; readonly outcome: string }[];
+}
+
+/** One stream's proof of its workload. */
+interface Proof {
+  readonly workload: Workload;
+  /** Whether it still holds; text: why it does not. */
+  readonly recheck: () => string | undefined;
 }
 
 export interface ProxiesObserver {
+  /** @param workload of the stream whose proof allowed it */
   issued(workload: Workload, svid: IssuedSvid, reason: IssueReason): void;
   refused(workload: Workload, why: string): void;
   failed(workload: Workload, error: Error): void;
@@ -37,7 +47,7 @@ interface Entry {
   readonly proxy: WorkloadProxy;
   readonly keeper: SvidKeeper;
   /** Proofs of the streams that are open; the SVID is renewed while any of them still holds. */
-  readonly rechecks: Set<() => string | undefined>;
+  readonly proofs: Set<Proof>;
 }
 
 /** A stream's hold on the proxy of its pod. */
@@ -78,16 +88,10 @@ export class Proxies {
       entry = this.#create(workload);
       this.#byUid.set(uid, entry);
     }
-    const { rechecks, proxy } = entry;
-    rechecks.add(recheck);
-    let held = true;
-    return {
-      proxy,
-      release: (): void => {
-        if (held) rechecks.delete(recheck);
-        held = false;
-      },
-    };
+    const { proofs, proxy } = entry;
+    const proof: Proof = { workload, recheck };
+    proofs.add(proof);
+    return { proxy, release: (): void => void proofs.delete(proof) };
   }
 
   /** Renews the SVID of a connected pod now. @returns undefined where the pod is not connected or was refused. */
@@ -119,16 +123,22 @@ export class Proxies {
 
   #create(workload: Workload): Entry {
     const { mesh, nowMs, random, issue, observer, encoder } = this.#options;
-    const rechecks = new Set<() => string | undefined>();
+    const proofs = new Set<Proof>();
+    let proven = workload;
     const keeper = new SvidKeeper({
       nowMs,
       random,
-      issue: () => issue(workload),
-      recheck: () => this.#recheck(workload, rechecks),
-      onIssued: (svid, reason) => observer.issued(workload, svid, reason),
+      issue: () => issue(proven),
+      recheck: () => {
+        const found = this.#recheck(workload, proofs);
+        if (typeof found === 'string') return found;
+        proven = found;
+        return undefined;
+      },
+      onIssued: (svid, reason) => observer.issued(proven, svid, reason),
       // With no stream left nobody was refused anything: the workload is just forgotten.
       onRefused: (why) => {
-        if (rechecks.size > 0) observer.refused(workload, why);
+        if (proofs.size > 0) observer.refused(workload, why);
       },
       onError: (error) => observer.failed(workload, error),
       onRenewed: () => proxy.secretsChanged(),
@@ -140,17 +150,18 @@ export class Proxies {
       // Labels may have changed since the pod was proven: what the mesh says now counts.
       filters: () => this.#filters.get(mesh.policiesOf(mesh.podByUid(workload.pod.uid) ?? workload.pod)),
     });
-    return { workload, proxy, keeper, rechecks };
+    return { workload, proxy, keeper, proofs };
   }
 
-  #recheck(workload: Workload, rechecks: ReadonlySet<() => string | undefined>): string | undefined {
+  /** @returns a workload whose proof still holds, or why none does. */
+  #recheck({ pod }: Workload, proofs: ReadonlySet<Proof>): Workload | string {
     let why = 'no stream of this workload is open';
-    for (const recheck of rechecks) {
+    for (const { workload, recheck } of proofs) {
       const failed = recheck();
-      if (failed === undefined) return undefined;
+      if (failed === undefined) return workload;
       why = failed;
     }
-    if (rechecks.size === 0) this.#forget(workload.pod.uid);
+    if (proofs.size === 0) this.#forget(pod.uid);
     return why;
   }
 
