@@ -15,7 +15,7 @@ const outgoing: Outgoing = {
   version: 'v1',
   resources: [resource(SECRET, 'a', '1'), resource(SECRET, 'b', '2')],
   removed: ['gone'],
-  errors: [{ name: 'x', code: 'NOT_FOUND', reason: 'unknown' }],
+  errors: [{ name: 'x', code: 'NOT_FOUND', reason: 'unknown', refused: true }],
 };
 const errors = [{ resource_name: { name: 'x' }, error_detail: { code: 5, message: 'unknown' } }];
 

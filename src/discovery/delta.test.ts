@@ -1,7 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { DeltaMachine } from './delta.ts';
 import type { DeltaDiscoveryRequest, Outgoing } from './messages.ts';
-import { CLUSTER, EXTENSION, FakeView } from './testing.ts';
+import { CLUSTER, EXTENSION, FakeView, SECRET } from './testing.ts';
+
+const ROUTE = 'type.googleapis.com/envoy.config.route.v3.RouteConfiguration';
 
 interface Ask {
   readonly add?: readonly string[];
@@ -124,36 +126,36 @@ describe('delta: subscriptions', () => {
   });
 
   it('says at once that a name does not exist, sends it when it does, and names its end', () => {
-    const on = new Driver(EXTENSION);
+    const on = new Driver(ROUTE);
     on.request({ add: ['a'] });
     expect(on.next()).toEqual(['-a']);
     on.request({ nonce: 'n1' });
-    on.view.set(EXTENSION, 'a', '1');
+    on.view.set(ROUTE, 'a', '1');
     expect(on.next()).toEqual(['a@1']);
     on.request({ nonce: 'n2' });
-    on.view.set(EXTENSION, 'a', { kind: 'absent' });
+    on.view.set(ROUTE, 'a', { kind: 'absent' });
     expect(on.next()).toEqual(['-a']);
     on.request({ nonce: 'n3' });
-    on.view.notify({ typeUrl: EXTENSION });
+    on.view.notify({ typeUrl: ROUTE });
     expect(on.next()).toBeUndefined();
   });
 
   it('says nothing of a name that is being made', () => {
-    const on = new Driver(EXTENSION);
-    on.view.set(EXTENSION, 'a', { kind: 'pending' });
+    const on = new Driver(ROUTE);
+    on.view.set(ROUTE, 'a', { kind: 'pending' });
     on.request({ add: ['a'] });
     expect(on.next()).toBeUndefined();
-    on.view.set(EXTENSION, 'a', '1');
+    on.view.set(ROUTE, 'a', '1');
     expect(on.next()).toEqual(['a@1']);
   });
 
   it('lists a refused name as removed too, so that nothing waits for it', () => {
-    const on = new Driver(EXTENSION);
-    on.view.set(EXTENSION, 'x', { kind: 'refused', code: 'PERMISSION_DENIED', reason: "another's" });
+    const on = new Driver(ROUTE);
+    on.view.set(ROUTE, 'x', { kind: 'refused', code: 'PERMISSION_DENIED', reason: "another's" });
     on.request({ add: ['x'] });
     expect(on.response()).toMatchObject({ removed: ['x'], errors: [{ name: 'x', reason: "another's" }] });
     on.request({ nonce: 'n1' });
-    on.view.notify({ typeUrl: EXTENSION });
+    on.view.notify({ typeUrl: ROUTE });
     expect(on.next()).toBeUndefined();
   });
 
@@ -183,6 +185,32 @@ describe('delta: subscriptions', () => {
       rejection: undefined,
     });
   });
+});
+
+describe('delta: types that Envoy starts up with', () => {
+  it.each([SECRET, EXTENSION])(
+    '%s: a name it never had is an error, not removed; one it had is removed',
+    (type) => {
+      const on = new Driver(type);
+      on.view.set(type, 'foreign', { kind: 'refused', code: 'PERMISSION_DENIED', reason: "another's" });
+      on.request({ add: ['a', 'foreign'] });
+      expect(on.response()).toMatchObject({
+        removed: [],
+        errors: [
+          { name: 'a', code: 'NOT_FOUND', refused: false },
+          { name: 'foreign', code: 'PERMISSION_DENIED', refused: true },
+        ],
+      });
+      on.request({ nonce: 'n1' });
+      on.view.notify({ typeUrl: type });
+      expect(on.next()).toBeUndefined();
+      on.view.set(type, 'a', '1');
+      expect(on.next()).toEqual(['a@1']);
+      on.request({ nonce: 'n2' });
+      on.view.set(type, 'a', { kind: 'refused', code: 'PERMISSION_DENIED', reason: 'no longer' });
+      expect(on.response()).toMatchObject({ removed: ['a'], errors: [{ name: 'a', reason: 'no longer' }] });
+    },
+  );
 });
 
 describe('delta: wildcard', () => {
@@ -237,7 +265,7 @@ describe('delta: wildcard', () => {
   });
 
   it('takes "*" as an ordinary name where the type has no wildcard', () => {
-    const on = new Driver(EXTENSION);
+    const on = new Driver(ROUTE);
     on.request({ add: ['*'] });
     expect(on.next()).toEqual(['-*']);
   });

@@ -1,10 +1,17 @@
 import { Dirt } from './dirt.ts';
 import { Ledger, UNSURE, heldMark } from './ledger.ts';
+import type { Absence } from './ledger.ts';
+import { EXTENSION_CONFIG_TYPE, SECRET_TYPE } from './services.ts';
 import { WILDCARD } from './machine.ts';
 import type { Machine, Reception } from './machine.ts';
 import type { DeltaDiscoveryRequest, Outgoing } from './messages.ts';
 import type { Lookup, TypeStatus, View } from './types.ts';
 
+/**
+ * Types that Envoy starts up with. Told that one which it never had is "removed", Envoy 1.40 stops its initial
+ * fetch timeout and never starts; told nothing or an error, it goes on without it after the timeout.
+ */
+const WAITED_FOR: ReadonlySet<string> = new Set([SECRET_TYPE, EXTENSION_CONFIG_TYPE]);
 const ABSENT: Lookup = { kind: 'absent' };
 
 /**
@@ -17,6 +24,7 @@ export class DeltaMachine implements Machine<DeltaDiscoveryRequest> {
   readonly #ledger: Ledger;
   readonly #dirt: Dirt = new Dirt();
   readonly #names: Set<string> = new Set();
+  readonly #absence: Absence;
   readonly #hasWildcard: boolean;
   #wildcard = false;
   #started = false;
@@ -25,6 +33,7 @@ export class DeltaMachine implements Machine<DeltaDiscoveryRequest> {
     this.#view = view;
     this.#typeUrl = typeUrl;
     this.#ledger = new Ledger(typeUrl);
+    this.#absence = WAITED_FOR.has(typeUrl) ? 'removed if held' : 'removed';
     this.#hasWildcard = view.wildcard(typeUrl) !== undefined;
   }
 
@@ -121,9 +130,9 @@ export class DeltaMachine implements Machine<DeltaDiscoveryRequest> {
     const known = [...dirty].filter(
       (name) => this.#names.has(name) || covered.has(name) || ledger.told.has(name),
     );
-    const { now, more } = ledger.pace(ledger.news(known, lookup, true));
+    const { now, more } = ledger.pace(ledger.news(known, lookup, this.#absence));
     if (more) this.#dirt.all();
-    if (now.resources.length + now.removed.length === 0) return undefined;
+    if (now.resources.length + now.removed.length + now.errors.length === 0) return undefined;
     const response = ledger.send(now, '', nonce(), nowMs);
     for (const name of now.removed) {
       if (!this.#names.has(name) && !covered.has(name)) ledger.told.delete(name);

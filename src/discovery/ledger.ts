@@ -12,6 +12,12 @@ export interface Due {
   readonly errors: NameError[];
 }
 
+/**
+ * How a client is told that there is nothing under a name: not at all, by `removed_resources`, or by that only
+ * if it holds something and otherwise by a NOT_FOUND in `resource_errors`.
+ */
+export type Absence = 'unsaid' | 'removed' | 'removed if held';
+
 /** The books on one type of one stream: what the client was told, what it runs, what is not answered yet. */
 export class Ledger {
   readonly typeUrl: string;
@@ -76,41 +82,47 @@ export class Ledger {
   /** All there is to say about these names. */
   everything(names: Iterable<string>, lookup: (name: string) => Lookup): Due {
     const due: Due = { resources: [], removed: [], errors: [] };
-    for (const name of names) this.#add(due, name, lookup(name), false);
+    for (const name of names) this.#add(due, name, lookup(name), 'unsaid');
     return due;
   }
 
-  /**
-   * Of these names, what the client has not been told yet.
-   * @param deletes the variant can say that a name is gone.
-   */
-  news(names: Iterable<string>, lookup: (name: string) => Lookup, deletes: boolean): Due {
+  /** Of these names, what the client has not been told yet. */
+  news(names: Iterable<string>, lookup: (name: string) => Lookup, absence: Absence): Due {
     const due: Due = { resources: [], removed: [], errors: [] };
     for (const name of names) {
       const answer = lookup(name);
       if (answer.kind !== 'pending' && this.told.get(name) !== markOf(answer)) {
-        this.#add(due, name, answer, deletes);
+        this.#add(due, name, answer, absence);
       }
     }
     return due;
   }
 
-  #add(due: Due, name: string, answer: Lookup, deletes: boolean): void {
-    switch (answer.kind) {
-      case 'found':
-        due.resources.push(answer.resource);
-        return;
-      case 'refused':
-        due.errors.push({ name, code: answer.code, reason: answer.reason });
-        if (deletes) due.removed.push(name);
-        return;
-      case 'absent':
-        // Forgotten, so that it is sent when it comes back, even unchanged.
-        if (deletes) due.removed.push(name);
-        else this.forget(name);
-        return;
-      case 'pending':
+  #add(due: Due, name: string, answer: Lookup, absence: Absence): void {
+    if (answer.kind === 'pending') return;
+    if (answer.kind === 'found') {
+      due.resources.push(answer.resource);
+      return;
     }
+    const removed = absence === 'removed' || (absence === 'removed if held' && this.#holds(name));
+    if (removed) due.removed.push(name);
+    if (answer.kind === 'refused') {
+      due.errors.push({ name, code: answer.code, reason: answer.reason, refused: true });
+    } else if (absence === 'unsaid') {
+      // Forgotten, so that it is sent when it comes back, even unchanged.
+      this.forget(name);
+    } else if (!removed) {
+      due.errors.push({
+        name,
+        code: 'NOT_FOUND',
+        reason: 'there is nothing under this name now',
+        refused: false,
+      });
+    }
+  }
+
+  #holds(name: string): boolean {
+    return this.acked.has(name) || this.told.get(name)?.startsWith(SENT) === true;
   }
 
   /** The client has exactly this. */
@@ -156,7 +168,7 @@ export class Ledger {
       this.told.set(resource.name, SENT + resource.version);
     }
     for (const name of due.removed) this.told.set(name, GONE);
-    for (const error of due.errors) this.told.set(error.name, refusal(error));
+    for (const error of due.errors) this.told.set(error.name, error.refused ? refusal(error) : GONE);
     this.#lastNonce = nonce;
     this.#waiting = { nonce, resources, removed: due.removed, errors: due.errors, sentAtMs: nowMs };
     return { typeUrl: this.typeUrl, nonce, version, ...due };

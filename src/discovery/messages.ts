@@ -30,11 +30,13 @@ export interface DeltaDiscoveryRequest extends AnyRequest {
   readonly error_detail: Status | undefined;
 }
 
-/** A name that will not be served, and why. */
+/** A name that is not served, and why. */
 export interface NameError {
   readonly name: string;
   readonly code: 'NOT_FOUND' | 'PERMISSION_DENIED';
   readonly reason: string;
+  /** False: it may come to be; there is just nothing now. */
+  readonly refused: boolean;
 }
 
 /** A response of either variant before it is encoded. SotW ignores `removed`. */

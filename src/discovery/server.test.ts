@@ -67,7 +67,12 @@ describe('services', () => {
     expect(first.resources).toMatchObject([
       { name: 'deny', version: '1', resource: { type_url: EXTENSION } },
     ]);
-    expect(first.removed_resources).toEqual(['allow']);
+    expect(first.resource_errors).toMatchObject([
+      { resource_name: { name: 'allow' }, error_detail: { code: 5 } },
+    ]);
+    xds.send({ response_nonce: first.nonce });
+    view.set(EXTENSION, 'deny', { kind: 'absent' });
+    expect(await xds.next()).toMatchObject({ removed_resources: ['deny'] });
   });
 
   it('tells both variants which name it refuses, on a stream that lives on', async () => {
@@ -83,7 +88,7 @@ describe('services', () => {
     delta.send({ type_url: SECRET, resource_names_subscribe: ['default', 'other'] });
     expect(await delta.next()).toMatchObject({
       resource_errors: [error],
-      removed_resources: ['other'],
+      removed_resources: [],
       resources: [{ name: 'default' }],
     });
   });

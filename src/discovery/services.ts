@@ -1,5 +1,8 @@
 import type * as grpc from '@grpc/grpc-js';
 
+export const SECRET_TYPE = 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret';
+export const EXTENSION_CONFIG_TYPE = 'type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig';
+
 export type Variants = 'sotw' | 'delta' | 'fetch';
 
 export interface XdsMethod {
@@ -27,7 +30,7 @@ export const XDS_SERVICES: readonly XdsService[] = [
   },
   {
     name: 'envoy.service.secret.v3.SecretDiscoveryService',
-    onlyType: 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret',
+    onlyType: SECRET_TYPE,
     methods: [
       { name: 'StreamSecrets', variant: 'sotw' },
       { name: 'DeltaSecrets', variant: 'delta' },
@@ -36,7 +39,7 @@ export const XDS_SERVICES: readonly XdsService[] = [
   },
   {
     name: 'envoy.service.extension.v3.ExtensionConfigDiscoveryService',
-    onlyType: 'type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig',
+    onlyType: EXTENSION_CONFIG_TYPE,
     methods: [
       { name: 'StreamExtensionConfigs', variant: 'sotw' },
       { name: 'DeltaExtensionConfigs', variant: 'delta' },

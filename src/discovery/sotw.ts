@@ -83,7 +83,7 @@ export class SotwMachine implements Machine<DiscoveryRequest> {
   #nextChanged(nonce: () => string, nowMs: number): Outgoing | undefined {
     const ledger = this.#ledger;
     const names = [...(this.#dirt.take() ?? this.#names)].filter((name) => this.#names.has(name));
-    const { now, more } = ledger.pace(ledger.news(names, this.#lookup, false));
+    const { now, more } = ledger.pace(ledger.news(names, this.#lookup, 'unsaid'));
     if (more) this.#dirt.all();
     if (now.resources.length + now.errors.length === 0) return undefined;
     const versions = ledger.sent();

@@ -225,8 +225,8 @@ export class XdsStream<R extends AnyRequest> {
       const resources = new Map(response.resources.map((resource) => [resource.name, resource.version]));
       observer.pushed({ ...this.#event(), typeUrl, nonce, resources, removed, bytes: bytes.length });
     }
-    for (const { name, reason } of response.errors) {
-      observer.refused?.({ ...this.#event(), typeUrl, name, reason });
+    for (const { name, reason, refused } of response.errors) {
+      if (refused) observer.refused?.({ ...this.#event(), typeUrl, name, reason });
     }
   }
 

@@ -18,7 +18,7 @@ export type Lookup =
   | { readonly kind: 'found'; readonly resource: Resource }
   /** The name could exist, but there is nothing under it now. */
   | { readonly kind: 'absent' }
-  /** It is being made: say nothing yet, a change notice follows. (Delta would otherwise be told "removed".) */
+  /** It is being made: say nothing yet, a change notice follows. (Delta would otherwise say that there is nothing.) */
   | { readonly kind: 'pending' }
   /** The name is unknown, or another's. The reason goes to the client: no secrets, nothing about others. */
   | { readonly kind: 'refused'; readonly code: 'NOT_FOUND' | 'PERMISSION_DENIED'; readonly reason: string };
