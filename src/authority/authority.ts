@@ -64,6 +64,7 @@ export class Authority {
   #validity: Validity | undefined;
   #issued = 0;
   #closed = false;
+  #lastChange: Promise<void> = Promise.resolve();
 
   private constructor(options: AuthorityOptions, root: Root, rootKeyPem: string, bundle: TrustBundle) {
     this.trustDomain = options.trustDomain;
@@ -132,7 +133,14 @@ export class Authority {
    * @param certificate DER
    * @throws IdentityError `bundle-malformed`; AuthorityError `store-unwritable`
    */
-  async trust(certificate: Uint8Array): Promise<void> {
+  trust(certificate: Uint8Array): Promise<void> {
+    const change = this.#lastChange.then(() => this.#trust(certificate));
+    // The next change waits for this one, and does not care how it went: this caller hears of it.
+    this.#lastChange = change.catch(() => undefined);
+    return change;
+  }
+
+  async #trust(certificate: Uint8Array): Promise<void> {
     this.#refuseClosed();
     const next = this.#bundle.withAuthorities([...this.#bundle.x509Authorities, certificate]);
     if (next === this.#bundle) return;
@@ -167,7 +175,7 @@ export class Authority {
     return this.#sign(id, key.publicKeyInfo, key.publicKeyBits, options);
   }
 
-  /** Issues nothing more, and forgets the keys it can. */
+  /** Issues nothing more, and tells nobody anything more. */
   close(): void {
     this.#closed = true;
     this.#listeners.clear();
