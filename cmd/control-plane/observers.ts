@@ -78,7 +78,7 @@ export function proxiesObserver({ audit, metrics, log }: Witnesses): ProxiesObse
         digest: leaf === undefined ? '' : createHash('sha256').update(leaf).digest('hex'),
         notAfter: new Date(svid.notAfterMs).toISOString(),
         reason,
-        factors: [],
+        factors: workload.factors.map(({ factor, outcome }) => ({ factor, outcome })),
       });
       log.info({ pod: keyOf(workload.pod), id: workload.id.uri, serial: svid.serial, reason }, 'SVID issued');
     },

@@ -6,7 +6,7 @@ import { SpiffeId, TrustDomain } from '../identity/index.ts';
 import { Mesh, type Pod } from '../mesh/index.ts';
 import { parseAuthorizationPolicy, type AuthorizationPolicy } from '../policy/index.ts';
 import { ResourceEncoder } from './encoder.ts';
-import { Proxies, type ProxyLease } from './proxies.ts';
+import { Proxies, type ProxyLease, type Workload } from './proxies.ts';
 import { EXTENSION_CONFIG_TYPE, SECRET_TYPE } from './resource-types.ts';
 import type { ProxyChange } from './workload-proxy.ts';
 
@@ -22,10 +22,12 @@ let mesh: Mesh;
 let authority: Authority;
 let proxies: Proxies;
 let events: string[];
+let issuedFor: (workload: Workload) => void;
 
 beforeEach(async () => {
   mesh = new Mesh({ rootNamespace: 'root' });
   events = [];
+  issuedFor = (): void => {};
   authority = await Authority.open({
     store: memoryKeyStore(),
     trustDomain,
@@ -41,7 +43,10 @@ beforeEach(async () => {
     random: Math.random,
     issue: ({ id }) => authority.issue(id),
     observer: {
-      issued: (workload, _svid, reason) => events.push(`issued ${workload.pod.name} ${reason}`),
+      issued: (workload, _svid, reason) => {
+        events.push(`issued ${workload.pod.name} ${reason}`);
+        issuedFor(workload);
+      },
       refused: (workload, why) => events.push(`refused ${workload.pod.name}: ${why}`),
       failed: (_workload, error) => events.push(`failed ${error.message}`),
     },
@@ -91,12 +96,14 @@ function setPolicy(parsed: AuthorizationPolicy): void {
   ]);
 }
 
-function open(subject: Pod, recheck: () => string | undefined = () => undefined): ProxyLease {
+function open(
+  subject: Pod,
+  recheck: () => string | undefined = () => undefined,
+  factors: Workload['factors'] = [],
+): ProxyLease {
   mesh.update([{ op: 'set', object: subject }]);
-  return proxies.open(
-    { id: SpiffeId.workload(trustDomain, 'shop', subject.serviceAccount), pod: subject },
-    recheck,
-  );
+  const id = SpiffeId.workload(trustDomain, 'shop', subject.serviceAccount);
+  return proxies.open({ id, pod: subject, factors }, recheck);
 }
 
 function found(lease: ProxyLease, typeUrl: string, name: string): { version: string; body: Uint8Array } {
@@ -227,6 +234,19 @@ describe('workloads', () => {
     ]);
     expect(lease.proxy.lookup(SECRET_TYPE, 'default').kind).toBe('pending');
     expect(proxies.size).toBe(0);
+  });
+
+  it('name the proof that allowed the SVID, not that of a stream that proves nothing any more', () => {
+    let expired: string | undefined;
+    const factors = (detail: string): Workload['factors'] => [{ factor: 'token', outcome: detail }];
+    const seen: Workload['factors'][] = [];
+    issuedFor = (workload) => seen.push(workload.factors);
+    const first = open(pod('web'), () => expired, factors('of the first'));
+    open(pod('web'), () => undefined, factors('of the second'));
+    found(first, SECRET_TYPE, 'default');
+    expired = 'the token expired';
+    proxies.renew('shop/web');
+    expect(seen).toEqual([factors('of the first'), factors('of the second')]);
   });
 
   it('renew on order while any stream proves them, and not otherwise', () => {
