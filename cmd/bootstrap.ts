@@ -8,7 +8,7 @@ import {
   type BootstrapOptions,
 } from '../src/proxy/index.ts';
 import { defaultServerName } from './control-plane/config.ts';
-import { collect, parseDuration, parsePodName } from './flags.ts';
+import { collect, parsed, parseDuration, parsePodName } from './flags.ts';
 import { printData, type DataFormat } from './output.ts';
 
 interface Flags {
@@ -44,11 +44,8 @@ export function bootstrapCommand(): Command {
     .option('--admin-port <port>', "Envoy's admin port, on loopback", '15000')
     .option('--access-log <file>', 'where the JSON access log goes; - is stdout', '-')
     .addOption(new Option('--xds <variant>', 'xDS variant').choices(['sotw', 'delta']).default('delta'))
-    .option(
-      '--max-connection-age <duration>',
-      "connections' longest life: the SVID's",
-      parseDuration,
-      3_600_000,
+    .addOption(
+      parsed('--max-connection-age <duration>', "connections' longest life: the SVID's", parseDuration, '1h'),
     )
     .option('--source-address <ip>', 'address that outbound connections come from')
     .addOption(new Option('-o, --output <format>').choices(['json', 'yaml']).default('json'))

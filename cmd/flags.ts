@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
 
 const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
@@ -44,4 +44,23 @@ export function parsePodName(text: string): { namespace: string; name: string } 
 /** For a flag that may be given several times. */
 export function collect(text: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), text];
+}
+
+/** A flag whose default is written as a person would write it: so help shows it, and the parser checks it. */
+export function parsed<T>(
+  flags: string,
+  description: string,
+  parse: (text: string) => T,
+  preset: string,
+): Option {
+  return new Option(flags, description).argParser(parse).default(parse(preset), preset);
+}
+
+export function choice(
+  flags: string,
+  description: string,
+  choices: readonly string[],
+  preset: string,
+): Option {
+  return new Option(flags, description).choices(choices).default(preset, preset);
 }

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander';
+import packageJson from '../package.json' with { type: 'json' };
 
 /** Exit codes of every command: 0 yes or done, 1 no, 2 could not tell. */
 const couldNotTell = 2;
@@ -18,6 +19,7 @@ async function program(): Promise<Command> {
     .description(
       'zero-trust control plane for Envoy: identities by SDS, authorization policies as RBAC filters',
     )
+    .version(packageJson.version)
     .showHelpAfterError('(see countersign --help)');
   const asked = commands[process.argv[2] ?? ''];
   for (const load of asked === undefined ? Object.values(commands) : [asked]) root.addCommand(await load());

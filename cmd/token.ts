@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { callOperator } from '../src/operator/index.ts';
-import { parseDuration, parsePodName } from './flags.ts';
+import { parsed, parseDuration, parsePodName } from './flags.ts';
 import { operatorSchema } from './schema.ts';
 
 export function tokenCommand(): Command {
@@ -9,7 +9,7 @@ export function tokenCommand(): Command {
     .requiredOption('--data-dir <dir>', 'data directory of the running control plane')
     .requiredOption('--pod <namespace/name>', 'the pod that the token is bound to', parsePodName)
     .option('--audience <audience>', "the token's audience (default: the control plane's)", '')
-    .option('--ttl <duration>', 'how long the token is valid', parseDuration, 3_600_000)
+    .addOption(parsed('--ttl <duration>', 'how long the token is valid', parseDuration, '1h'))
     .action(
       async (options: {
         dataDir: string;

@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { TrustDomain } from '../../src/identity/index.ts';
-import { collect, parseDuration, parseListen, parsePositiveInteger } from '../flags.ts';
+import { choice, collect, parsed, parseDuration, parseListen, parsePositiveInteger } from '../flags.ts';
 import { defaultServerName, svidTtlBounds, type ControlPlaneConfig, type ListenAddress } from './config.ts';
 import { runControlPlane } from './run.ts';
 
@@ -43,67 +43,59 @@ function parseSvidTtl(text: string): number {
 }
 
 export function controlPlaneCommand(): Command {
-  const choice = (flag: string, text: string, choices: readonly string[], preset: string): Option =>
-    new Option(flag, text).choices([...choices]).default(preset);
-  return new Command('control-plane')
-    .description('prove pods, issue their identities, push them and the compiled policies to their Envoys')
-    .requiredOption('--directory <dir>', 'standalone mode: a directory of Kubernetes manifests, watched')
-    .requiredOption('--data-dir <dir>', 'where keys and state are kept; made if missing, owner-only')
-    .option('--listen <address>', 'gRPC (xDS), TLS 1.3', parseListen, { host: '127.0.0.1', port: 15_012 })
-    .option('--admin <address>', '/healthz, /readyz, /metrics', parseListen, {
-      host: '127.0.0.1',
-      port: 15_014,
-    })
-    .option(
-      '--trust-domain <name>',
-      "the mesh's trust domain",
-      parseTrustDomain,
-      TrustDomain.parse('cluster.local'),
-    )
-    .option(
-      '--root-namespace <name>',
-      'policies of this namespace select in every namespace',
-      'countersign-system',
-    )
-    .addOption(
-      choice(
-        '--default-action <action>',
-        'where no ALLOW policy selects a workload',
-        ['deny', 'allow'],
-        'deny',
-      ),
-    )
-    .option('--svid-ttl <duration>', "an SVID's lifetime, 1m to 24h", parseSvidTtl, 3_600_000)
-    .option('--audience <audience>', 'audience that tokens must carry', 'countersign')
-    .option('--token-issuer <url>', "issuer of the tokens ('iss')", 'https://countersign.local')
-    .addOption(
-      choice(
-        '--peer-address <mode>',
-        "must a caller's address be its pod's?",
-        ['off', 'warn', 'require'],
-        'warn',
-      ),
-    )
-    .option('--server-name <dns>', 'DNS name in the own certificate (repeatable)', collect)
-    .option('--audit-log <file>', 'where audit events are appended (default: stdout)')
-    .option('--max-message-bytes <n>', 'of one xDS request', parsePositiveInteger, 65_536)
-    .option('--max-streams-per-workload <n>', 'open xDS streams of one pod', parsePositiveInteger, 64)
-    .option('--max-names-per-stream <n>', 'subscribed resources of one stream', parsePositiveInteger, 256)
-    .option('--max-concurrent-attestations <n>', 'callers proven at once', parsePositiveInteger, 1_024)
-    .addOption(
-      choice('--log-format <format>', 'json for machines, pretty for people', ['json', 'pretty'], 'json'),
-    )
-    .addOption(
-      choice(
-        '--log-level <level>',
-        'least severe level that is logged',
-        ['debug', 'info', 'warn', 'error'],
-        'info',
-      ),
-    )
-    .action(async (flags: Flags) => {
-      process.exitCode = await runControlPlane(toConfig(flags));
-    });
+  const count = (flags: string, description: string, preset: string): Option =>
+    parsed(flags, description, parsePositiveInteger, preset);
+  const options = [
+    new Option(
+      '--directory <dir>',
+      'standalone mode: a directory of Kubernetes manifests, watched',
+    ).makeOptionMandatory(),
+    new Option(
+      '--data-dir <dir>',
+      'where keys and state are kept; made if missing, owner-only',
+    ).makeOptionMandatory(),
+    parsed('--listen <address>', 'gRPC (xDS), TLS 1.3 only', parseListen, '127.0.0.1:15012'),
+    parsed('--admin <address>', '/healthz, /readyz, /metrics', parseListen, '127.0.0.1:15014'),
+    parsed('--trust-domain <name>', "the mesh's trust domain", parseTrustDomain, 'cluster.local'),
+    parsed('--root-namespace <name>', 'its policies select in every namespace', String, 'countersign-system'),
+    choice(
+      '--default-action <action>',
+      'where no ALLOW policy selects a workload',
+      ['deny', 'allow'],
+      'deny',
+    ),
+    parsed('--svid-ttl <duration>', "an SVID's lifetime, 1m to 24h", parseSvidTtl, '1h'),
+    parsed('--audience <audience>', 'audience that tokens must carry', String, 'countersign'),
+    parsed('--token-issuer <url>', "issuer of the tokens ('iss')", String, 'https://countersign.local'),
+    choice(
+      '--peer-address <mode>',
+      "must a caller's address be its pod's?",
+      ['off', 'warn', 'require'],
+      'warn',
+    ),
+    new Option('--server-name <dns>', 'further DNS name in the own certificate (repeatable)').argParser(
+      collect,
+    ),
+    new Option('--audit-log <file>', 'where audit events are appended (default: stdout)'),
+    count('--max-message-bytes <n>', 'of one xDS request', '65536'),
+    count('--max-streams-per-workload <n>', 'open xDS streams of one pod', '64'),
+    count('--max-names-per-stream <n>', 'subscribed resources of one stream', '256'),
+    count('--max-concurrent-attestations <n>', 'callers proven at once', '1024'),
+    choice('--log-format <format>', 'json for machines, pretty for people', ['json', 'pretty'], 'json'),
+    choice(
+      '--log-level <level>',
+      'least severe level that is logged',
+      ['debug', 'info', 'warn', 'error'],
+      'info',
+    ),
+  ];
+  const command = new Command('control-plane').description(
+    'prove pods, issue their identities, push them and the compiled policies to their Envoys',
+  );
+  for (const option of options) command.addOption(option);
+  return command.action(async (flags: Flags) => {
+    process.exitCode = await runControlPlane(toConfig(flags));
+  });
 }
 
 function toConfig(flags: Flags): ControlPlaneConfig {

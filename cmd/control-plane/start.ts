@@ -53,6 +53,11 @@ async function wire(
   const { log, metrics, audit } = witnesses;
   const { settings, trustDomain, dataDir } = config;
   const nowMs = Date.now;
+  if (settings.defaultAction === 'allow') {
+    log.warn(
+      '--default-action allow: whoever proves an identity may call every workload without an ALLOW policy',
+    );
+  }
   const authority = await Authority.open({
     store: directoryKeyStore(join(dataDir, 'authority')),
     trustDomain,

@@ -19,7 +19,7 @@ export function createLogger(options: { readonly format: LogFormat; readonly lev
   };
   const destination =
     options.format === 'pretty'
-      ? pretty({ destination: 2, sync: true, colorize: process.stderr.isTTY, ignore: 'pid,hostname' })
+      ? pretty({ destination: 2, sync: true, singleLine: true, colorize: process.stderr.isTTY })
       : pino.destination({ dest: 2, sync: true });
   return pino(settings, destination);
 }
