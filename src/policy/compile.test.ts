@@ -196,9 +196,7 @@ describe('operations', () => {
         {
           header: {
             name: 'x-a',
-            string_match: { exact: '' },
-            invert_match: true,
-            treat_missing_header_as_empty: true,
+            string_match: { safe_regex: { regex: String.raw`\C+` } },
           },
         },
       ],

@@ -16,10 +16,13 @@ export function stringMatcher(matcher: Matcher, ignoreCase: boolean): StringMatc
   }
 }
 
-/** "Present" means not empty; said without a regular expression, it takes bytes that are no UTF-8, too. */
+/**
+ * "Present" means that some value is not empty. `\C` is any byte, so that what is no UTF-8 counts too; an inverted
+ * "is empty" would not do: one empty value beside the others would hide them.
+ */
 export function headerMatcher(name: string, matcher: Matcher, ignoreCase: boolean): HeaderMatcher {
-  if (matcher.kind !== 'present') return { name, string_match: stringMatcher(matcher, ignoreCase) };
-  return { name, string_match: { exact: '' }, invert_match: true, treat_missing_header_as_empty: true };
+  const present: StringMatcher = { safe_regex: { regex: String.raw`\C+` } };
+  return { name, string_match: matcher.kind === 'present' ? present : stringMatcher(matcher, ignoreCase) };
 }
 
 export function cidrRange({ address, prefixLength }: Extract<Matcher, { kind: 'cidr' }>): CidrRange {

@@ -9,8 +9,6 @@ export type StringMatcher =
 export interface HeaderMatcher {
   readonly name: string;
   readonly string_match: StringMatcher;
-  readonly invert_match?: true;
-  readonly treat_missing_header_as_empty?: true;
 }
 
 export interface CidrRange {

@@ -198,8 +198,13 @@ describe('operations', () => {
 describe('conditions', () => {
   it.each<[string, object, Partial<Request>, boolean]>([
     ['request.headers[X-Team]', { values: ['a'] }, { headers: { 'x-team': ['a'] } }, true],
-    ['request.headers[X-Team]', { values: ['a'] }, { headers: { 'x-team': ['a', 'b'] } }, false],
-    ['request.headers[X-Team]', { values: ['a,b'] }, { headers: { 'x-team': ['a', 'b'] } }, true],
+    ['request.headers[X-Team]', { values: ['b'] }, { headers: { 'x-team': ['a', 'b'] } }, true],
+    ['request.headers[X-Team]', { values: ['a,b'] }, { headers: { 'x-team': ['a', 'b'] } }, false],
+    ['request.headers[X-Team]', { notValues: ['b'] }, { headers: { 'x-team': ['a', 'b'] } }, false],
+    ['request.headers[X-Team]', { values: ['*'] }, { headers: { 'x-team': ['', 'b'] } }, true],
+    ['request.headers[Accept]', { values: ['a,b'] }, { headers: { accept: ['a', 'b'] } }, true],
+    ['request.headers[Accept]', { values: ['b'] }, { headers: { accept: ['', 'b'] } }, true],
+    ['request.headers[Accept]', { values: ['a'] }, { headers: { accept: ['a', 'b'] } }, false],
     ['request.headers[X-Team]', { values: ['*'] }, { headers: { 'x-team': [''] } }, false],
     ['request.headers[X-Team]', { notValues: ['a'] }, {}, true],
     ['request.headers[toString]', { values: ['*'] }, {}, false],

@@ -1,3 +1,4 @@
+import { matchedValues } from './headers.ts';
 import { parseIp, type Ip } from './ip.ts';
 import { normalizePath, withoutQuery, type EscapedSlashes } from './path.ts';
 import type { Attribute, Request } from './types.ts';
@@ -20,7 +21,8 @@ export interface Facts {
   readonly path: string;
   /** ASCII lower case. */
   readonly host: string;
-  readonly header: (name: string) => string;
+  /** Each value that a matcher may look at. */
+  readonly header: (name: string) => readonly string[];
 }
 
 /** undefined: Envoy answers 400 before any policy is asked, for the path is malformed. */
@@ -50,7 +52,7 @@ export function factsOf(request: Request, escapedSlashes: EscapedSlashes): Facts
   };
 }
 
-/** The text that a matcher of text looks at. */
+/** An attribute as one text. Of a header with several values, for people only: matchers look at each. */
 export function textOf(attribute: Attribute, facts: Facts): string {
   switch (attribute.kind) {
     case 'source.principal':
@@ -70,7 +72,7 @@ export function textOf(attribute: Attribute, facts: Facts): string {
     case 'request.path':
       return facts.path;
     case 'request.header':
-      return facts.header(attribute.name);
+      return facts.header(attribute.name).join(', ');
     case 'destination.port':
       return facts.port === undefined ? '' : String(facts.port);
     default:
@@ -104,11 +106,11 @@ interface PseudoHeaders {
   readonly fullPath: string;
 }
 
-/** Envoy keeps `Host` as `:authority`, and joins several values of one header by a comma. */
-function headerOf(name: string, request: Request, pseudo: PseudoHeaders): string {
-  if (request.protocol === 'tcp') return '';
-  if (name === 'host' || name === ':authority') return pseudo.host;
-  if (name === ':method') return pseudo.method;
-  if (name === ':path') return pseudo.fullPath;
-  return Object.hasOwn(request.headers, name) ? (request.headers[name] ?? []).join(',') : '';
+/** Envoy keeps `Host` as `:authority`. */
+function headerOf(name: string, request: Request, pseudo: PseudoHeaders): readonly string[] {
+  if (request.protocol === 'tcp') return [];
+  if (name === 'host' || name === ':authority') return [pseudo.host];
+  if (name === ':method') return [pseudo.method];
+  if (name === ':path') return [pseudo.fullPath];
+  return Object.hasOwn(request.headers, name) ? matchedValues(name, request.headers[name] ?? []) : [];
 }

@@ -76,7 +76,7 @@ function matcherTest(attribute: Attribute, matcher: Matcher, wide: boolean): Tes
       return (facts) => (wide ? any : narrow).test(facts.path);
     }
     case 'present':
-      return (facts) => textOf(attribute, facts) !== '';
+      return onText(attribute, (text) => text !== '');
     case 'exact':
     case 'prefix':
     case 'suffix':
@@ -91,14 +91,21 @@ function textTest(attribute: Attribute, kind: 'exact' | 'prefix' | 'suffix', val
   const wanted = attribute.kind === 'request.host' ? asciiLower(value) : value;
   switch (kind) {
     case 'exact':
-      return (facts) => textOf(attribute, facts) === wanted;
+      return onText(attribute, (text) => text === wanted);
     case 'prefix':
-      return (facts) => textOf(attribute, facts).startsWith(wanted);
+      return onText(attribute, (text) => text.startsWith(wanted));
     case 'suffix':
-      return (facts) => textOf(attribute, facts).endsWith(wanted);
+      return onText(attribute, (text) => text.endsWith(wanted));
     default:
       return kind satisfies never;
   }
+}
+
+/** Of a header's several values one is enough, as in Envoy. */
+function onText(attribute: Attribute, test: (text: string) => boolean): Test {
+  if (attribute.kind !== 'request.header') return (facts) => test(textOf(attribute, facts));
+  const { name } = attribute;
+  return (facts) => facts.header(name).some(test);
 }
 
 /** Values name a principal without its scheme; a suffix cannot reach into the scheme. */
