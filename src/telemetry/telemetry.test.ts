@@ -3,7 +3,10 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { createMetrics, openAdminServer, type AdminServer } from './index.ts';
 
 let server: AdminServer | undefined;
-afterEach(async () => await server?.close());
+afterEach(async () => {
+  await server?.close();
+  server = undefined;
+});
 
 async function open(notReady: ReadonlyMap<string, string>): Promise<string> {
   server = await openAdminServer({
