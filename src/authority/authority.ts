@@ -3,42 +3,22 @@ import { sequence, time } from './der.ts';
 import { readCsr } from './csr.ts';
 import { AuthorityError } from './errors.ts';
 import { createIntermediate, wholeSecond, type Intermediate } from './intermediate.ts';
-import type { KeyStore } from './key-store.ts';
 import { generateKeyPair, privateKeyPem, publicKeyInfo, randomSerial } from './keys.ts';
 import { namesExtension } from './names.ts';
+import {
+  type AuthorityOptions,
+  DEFAULT_INTERMEDIATE_TTL_MS,
+  DEFAULT_ROOT_TTL_MS,
+  DEFAULT_SELF_CHECK_EVERY,
+  type IssueOptions,
+  MIN_TTL_MS,
+  refuseBadOptions,
+  refuseBadTtl,
+} from './options.ts';
 import { pemBlock } from './pem.ts';
 import { BACKDATE_MS, createRoot, openRoot, type Root } from './root.ts';
 import { checkIssued } from './self-check.ts';
 import { IssuedSvid, type IssuedChain } from './svid.ts';
-
-export interface AuthorityOptions {
-  readonly store: KeyStore;
-  readonly trustDomain: TrustDomain;
-  /** ms since the epoch. */
-  readonly nowMs: () => number;
-  /** Life of an SVID where `issue` is not told another. */
-  readonly svidTtlMs: number;
-  /** Life of a root made here. Default 10 years. */
-  readonly rootTtlMs?: number;
-  /** Life of an intermediate; it is replaced at half of it. Default 24 hours. */
-  readonly intermediateTtlMs?: number;
-  /** One certificate in so many is read back and verified before it leaves. Default 256; 1 checks each. */
-  readonly selfCheckEvery?: number;
-}
-
-export interface IssueOptions {
-  /** Life of this SVID, cut to that of its issuer. */
-  readonly ttlMs?: number;
-  /** DNS names besides the SPIFFE ID; lower case, `*.` allowed in front. */
-  readonly dnsNames?: readonly string[];
-  /** IPv4 or IPv6 addresses besides the SPIFFE ID. */
-  readonly ipAddresses?: readonly string[];
-}
-
-const DAY_MS = 24 * 3600 * 1000;
-const DEFAULT_ROOT_TTL_MS = 3650 * DAY_MS;
-const DEFAULT_SELF_CHECK_EVERY = 256;
-const MIN_TTL_MS = 1000;
 
 /** Validity as it goes into a leaf. Leaves of one second share it. */
 interface Validity {
@@ -72,7 +52,7 @@ export class Authority {
     this.#root = root;
     this.#rootKeyPem = rootKeyPem;
     this.#bundle = bundle;
-    this.#intermediateTtlMs = options.intermediateTtlMs ?? DAY_MS;
+    this.#intermediateTtlMs = options.intermediateTtlMs ?? DEFAULT_INTERMEDIATE_TTL_MS;
     this.#selfCheckEvery = options.selfCheckEvery ?? DEFAULT_SELF_CHECK_EVERY;
     this.#intermediate = this.#createIntermediate(options.nowMs());
   }
@@ -258,25 +238,6 @@ export class Authority {
   #refuseClosed(): void {
     if (this.#closed) throw new AuthorityError('closed', 'The authority is closed: it issues nothing more.');
   }
-}
-
-function refuseBadOptions(options: AuthorityOptions): void {
-  refuseBadTtl(options.svidTtlMs, 'svidTtlMs', 'options-invalid');
-  refuseBadTtl(options.rootTtlMs ?? DEFAULT_ROOT_TTL_MS, 'rootTtlMs', 'options-invalid');
-  refuseBadTtl(options.intermediateTtlMs ?? DAY_MS, 'intermediateTtlMs', 'options-invalid');
-  const every = options.selfCheckEvery ?? DEFAULT_SELF_CHECK_EVERY;
-  if (!Number.isSafeInteger(every) || every < 1) {
-    throw new AuthorityError(
-      'options-invalid',
-      `selfCheckEvery is ${every}: a whole number from 1 is allowed.`,
-    );
-  }
-}
-
-function refuseBadTtl(ttlMs: number, what: string, code: 'options-invalid' | 'ttl-invalid'): void {
-  // 100 years: dates stay within what a certificate can say.
-  if (ttlMs >= MIN_TTL_MS && ttlMs <= 36_500 * DAY_MS) return;
-  throw new AuthorityError(code, `${what} is ${ttlMs} ms: from ${MIN_TTL_MS} ms to 100 years is allowed.`);
 }
 
 function iso(atMs: number): string {

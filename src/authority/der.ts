@@ -67,9 +67,9 @@ function base128(arc: number): number[] {
   return bytes;
 }
 
-/** An extension of RFC 5280 section 4.1: `value` is the encoded extension value. */
-export function extension(id: string, critical: boolean, value: Uint8Array): Buffer {
-  return sequence(oid(id), ...(critical ? [TRUE] : []), octetString(value));
+/** An extension of RFC 5280 section 4.1: `id` is the encoded OID, `value` the encoded extension value. */
+export function extension(id: Buffer, critical: boolean, value: Uint8Array): Buffer {
+  return critical ? sequence(id, TRUE, octetString(value)) : sequence(id, octetString(value));
 }
 
 /**

@@ -1,4 +1,4 @@
-import { generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto';
+import { generateKeyPairSync, randomFillSync, type KeyObject } from 'node:crypto';
 import { pemBlock } from './pem.ts';
 
 /** A P-256 key pair, in the forms that certificates need. */
@@ -47,9 +47,19 @@ export function privateKeyPem(keys: KeyPair): string {
   );
 }
 
+const SERIAL_BYTES = 16;
+/** Serials are public, so their randomness may wait in a pool; the system is asked once for many. */
+const pool = Buffer.alloc(256 * SERIAL_BYTES);
+let poolAt = pool.length;
+
 /** 16 random bytes that are, as they stand, a positive INTEGER of that length: 126 of the bits are random. */
 export function randomSerial(): Buffer {
-  const serial = randomBytes(16);
+  if (poolAt === pool.length) {
+    randomFillSync(pool);
+    poolAt = 0;
+  }
+  const serial = Buffer.from(pool.subarray(poolAt, poolAt + SERIAL_BYTES));
+  poolAt += SERIAL_BYTES;
   serial[0] = ((serial[0] ?? 0) & 0x3f) | 0x40;
   return serial;
 }
