@@ -47,10 +47,10 @@ export function collect(text: string, before: readonly string[] | undefined): re
 }
 
 /** A flag whose default is written as a person would write it: so help shows it, and the parser checks it. */
-export function parsed<T>(
+export function parsed(
   flags: string,
   description: string,
-  parse: (text: string) => T,
+  parse: (text: string) => unknown,
   preset: string,
 ): Option {
   return new Option(flags, description).argParser(parse).default(parse(preset), preset);

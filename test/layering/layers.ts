@@ -48,7 +48,7 @@ export function breaches(root: string): readonly string[] {
       if (pure.has(room) && !isTest(file) && impure.test(specifier) && !computes) {
         found.push(`${file} imports ${specifier}: ${room} does no I/O`);
       }
-      if (!specifier.startsWith('.')) continue;
+      if (!specifier.startsWith('.') || specifier === '../package.json') continue;
       const target = relative(root, resolve(dirname(join(root, file)), specifier));
       const other = roomOf(target);
       if (other === room || isTest(file)) continue;

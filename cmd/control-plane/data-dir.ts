@@ -1,0 +1,54 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+
+/**
+ * Makes the data directory where it is missing, and takes it for this process alone. The lock is the operating
+ * system's, by way of SQLite: it ends with the process however that ends, and leaves nothing to clean up.
+ * @returns the function that gives it back
+ * @throws Error that says what is wrong with `--data-dir`, or that another control plane runs there
+ */
+export function takeDataDir(dataDir: string): () => void {
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw new Error(
+      `--data-dir ${dataDir} cannot be made: ${reasonOf(error)}. Name a directory that this user may write to.`,
+      { cause: error },
+    );
+  }
+  try {
+    const lock = new DatabaseSync(join(dataDir, 'lock'), { timeout: 0 });
+    lock.exec('BEGIN EXCLUSIVE');
+    return () => lock.close();
+  } catch (error) {
+    if (isBusy(error)) {
+      throw new Error(
+        `another control plane is running on the data directory ${dataDir}: stop it, or give this one its own --data-dir`,
+        { cause: error },
+      );
+    }
+    throw new Error(
+      `--data-dir ${dataDir} cannot be written to: ${reasonOf(error)}. Check its owner, its mode and the space left.`,
+      { cause: error },
+    );
+  }
+}
+
+function isBusy(error: unknown): boolean {
+  const sqliteBusy = 5;
+  return error instanceof Error && 'errcode' in error && error.errcode === sqliteBusy;
+}
+
+/** In words, without the stack or the call's name. */
+function reasonOf(error: unknown): string {
+  const known: Readonly<Record<string, string>> = {
+    EEXIST: 'there is a file of that name',
+    ENOTDIR: 'a part of the path is a file',
+    EACCES: 'permission denied',
+    EROFS: 'the file system is read-only',
+    ENOENT: 'its parent takes no directories',
+  };
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  return known[code] ?? (error instanceof Error ? error.message : String(error));
+}
