@@ -2,6 +2,7 @@ import type { AuditLog } from '../../src/audit/index.ts';
 import type { DiscoveryObserver } from '../../src/discovery/index.ts';
 import { keyOf, MESH_KINDS, type Mesh, type MeshNotice } from '../../src/mesh/index.ts';
 import { createHash } from 'node:crypto';
+import { missingServiceAccounts, type AuthorizationPolicy } from '../../src/policy/index.ts';
 import type { ProxiesObserver } from '../../src/proxy/index.ts';
 import type { Logger, Metrics } from '../../src/telemetry/index.ts';
 
@@ -103,7 +104,7 @@ export function proxiesObserver({ audit, metrics, log }: Witnesses): ProxiesObse
 export function watchMesh(mesh: Mesh, { audit, metrics, log }: Witnesses): () => void {
   return mesh.subscribe((notice) => {
     metrics.generation.set(notice.generation);
-    for (const kind of MESH_KINDS) metrics.objects.set({ kind }, mesh.list(kind).length);
+    for (const kind of MESH_KINDS) metrics.objects.set({ kind }, mesh.count(kind));
     recordPolicyChanges(mesh, notice, audit, log);
   });
 }
@@ -128,5 +129,17 @@ function recordPolicyChanges(mesh: Mesh, notice: MeshNotice, audit: AuditLog, lo
       { policy: change.key, change: kind, generation: notice.generation, workloads },
       'policy changed',
     );
+    if (change.after !== undefined) warnOfPolicy(mesh, change.after.policy, workloads, log);
+  }
+}
+
+/** What is legal and hardly meant: a policy for nobody, a caller that does not exist. */
+function warnOfPolicy(mesh: Mesh, policy: AuthorizationPolicy, workloads: number, log: Logger): void {
+  const key = `${policy.namespace}/${policy.name}`;
+  if (workloads === 0) log.warn({ policy: key }, 'this policy selects no pod');
+  const exists = (namespace: string, name: string): boolean =>
+    mesh.get('ServiceAccount', `${namespace}/${name}`) !== undefined;
+  for (const { path, message } of missingServiceAccounts(policy, exists)) {
+    log.warn({ policy: key, field: path }, message);
   }
 }

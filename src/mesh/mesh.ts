@@ -80,6 +80,10 @@ export class Mesh {
     return [...this.#of(kind).values()].filter((object) => isKind(kind, object));
   }
 
+  count(kind: MeshKind): number {
+    return this.#of(kind).size;
+  }
+
   /** @returns the function that stops it; it may be called from within the listener. */
   subscribe(listener: (notice: MeshNotice) => void): () => void {
     const entry = { call: listener };

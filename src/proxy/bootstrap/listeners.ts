@@ -8,6 +8,14 @@ const router: JsonObject = {
   typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
 };
 
+/** Without it Envoy knows no SNI, and a rule on `connection.sni` would see an empty one. */
+const tlsInspector: JsonObject = {
+  name: 'envoy.filters.listener.tls_inspector',
+  typed_config: {
+    '@type': 'type.googleapis.com/envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector',
+  },
+};
+
 export function socketAddress(endpoint: Endpoint): JsonObject {
   return { socket_address: { address: endpoint.address, port_value: endpoint.port } };
 }
@@ -83,6 +91,7 @@ export function inboundListener(options: BootstrapOptions, inbound: Inbound, clu
   return {
     name: listenerName('inbound', inbound.listen),
     address: socketAddress(inbound.listen),
+    listener_filters: [tlsInspector],
     filter_chains: [
       {
         transport_socket: downstreamTls(options, alpn[inbound.protocol]),
