@@ -13,14 +13,14 @@ export async function showMatrix(mesh: RunningMesh, checks: Checks): Promise<voi
     cells.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ');
   say(dim(`  ${line(['CALLER', 'CALLEE', 'METHOD', 'PATH', 'VERDICT', 'STATUS'])}  BY`));
   for (const expectation of calls) {
-    const { status, rule } = await callFor(expectation, mesh);
+    const { status, rule, notes } = await callFor(expectation, mesh);
     const allowed = status === 200;
     const mark = checks.check(status === expectation.expected && rule === expectation.rule);
     const verdict = (allowed ? green : red)((allowed ? 'allowed' : 'denied').padEnd(7));
     const { from, to, method, path } = expectation;
     const cells = line([from, to, method, path]);
     say(
-      `  ${cells}  ${verdict}  ${String(status).padEnd(6)}  ${rule ?? 'default: no rule allows it'} ${mark}`,
+      `  ${cells}  ${verdict}  ${String(status).padEnd(6)}  ${rule ?? 'default: no rule allows it'} ${mark}${notes}`,
     );
   }
   await showPlaintext(checks);
@@ -29,14 +29,14 @@ export async function showMatrix(mesh: RunningMesh, checks: Checks): Promise<voi
 async function callFor(
   { from, to, method, path }: Call,
   mesh: RunningMesh,
-): Promise<{ status: number; rule: string | undefined }> {
+): Promise<{ status: number; rule: string | undefined; notes: string }> {
   const caller = memberNamed(from);
   const callee = mesh.envoys.get(to);
   if (callee === undefined) throw new Error(`no Envoy of ${to}`);
   const seen = inbound(callee).length;
   const { status } = await call({ host: caller.ip, port: outboundPort(caller, to), method, path });
   const logged = await waitFor(`the access log of ${to}`, () => inbound(callee)[seen]);
-  return { status, rule: ruleOf(logged) };
+  return { status, rule: ruleOf(logged), notes: notesOf(logged) };
 }
 
 function inbound(envoy: TestEnvoy): readonly AccessLogLine[] {
@@ -45,6 +45,15 @@ function inbound(envoy: TestEnvoy): readonly AccessLogLine[] {
 
 function ruleOf({ denied_by: denied, allowed_by: allowed }: AccessLogLine): string | undefined {
   return denied ?? allowed ?? undefined;
+}
+
+/** What left a trace without changing the answer. */
+function notesOf({ audited_by: audited, shadow_denied_by: shadow }: AccessLogLine): string {
+  const notes = [
+    ...(audited === undefined || audited === null ? [] : ['audited']),
+    ...(shadow === undefined || shadow === null ? [] : [`shadow would deny: ${shadow}`]),
+  ];
+  return notes.length === 0 ? '' : dim(`  (${notes.join('; ')})`);
 }
 
 /** Past the sidecar's back: a caller that shows no certificate does not even reach a rule. */

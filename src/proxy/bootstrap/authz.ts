@@ -9,8 +9,8 @@ const configTypes = {
 /**
  * The three RBAC filters by ECDS, in the order they judge: AUDIT, DENY, ALLOW.
  *
- * Until each one's first configuration arrives it denies everything: were only the ALLOW filter to, a request
- * could pass it before the DENY rules are there.
+ * The listener opens when all three are there. Where one does not come within Envoy's fetch timeout (15 s), it
+ * denies everything until it does: were only the ALLOW filter to, a request could pass without the DENY rules.
  */
 export function authzFilters(protocol: ListenerProtocol): readonly JsonObject[] {
   return (['audit', 'deny', 'allow'] as const).map((action) => ({
@@ -18,7 +18,6 @@ export function authzFilters(protocol: ListenerProtocol): readonly JsonObject[] 
     config_discovery: {
       config_source: adsSource,
       type_urls: [configTypes[protocol]],
-      apply_default_config_without_warming: true,
       default_config: {
         '@type': configTypes[protocol],
         ...(protocol === 'tcp' ? { stat_prefix: 'countersign_' } : {}),
