@@ -48,10 +48,11 @@ function ruleOf({ denied_by: denied, allowed_by: allowed }: AccessLogLine): stri
 }
 
 /** What left a trace without changing the answer. */
-function notesOf({ audited_by: audited, shadow_denied_by: shadow }: AccessLogLine): string {
+function notesOf({ audited_by: audited, shadow_denied_by: shadow, status }: AccessLogLine): string {
+  const policy = /policy\[(?<name>[^\]]*)\]/u.exec(shadow ?? '')?.groups?.['name'];
   const notes = [
     ...(audited === undefined || audited === null ? [] : ['audited']),
-    ...(shadow === undefined || shadow === null ? [] : [`shadow would deny: ${shadow}`]),
+    ...(policy === undefined || status !== 200 ? [] : [`in shadow, ${policy} would deny it`]),
   ];
   return notes.length === 0 ? '' : dim(`  (${notes.join('; ')})`);
 }
