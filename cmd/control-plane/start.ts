@@ -10,7 +10,7 @@ import { Proxies, pushOrder, ResourceEncoder } from '../../src/proxy/index.ts';
 import { DirectorySource } from '../../src/sources/directory/index.ts';
 import { envoySchema, operatorSchema } from '../schema.ts';
 import { createAuthenticator } from './authenticator.ts';
-import { publishBundle } from './bundle-files.ts';
+import { publishBundle, refuseLostRoot } from './bundle-files.ts';
 import { openGrpcServer } from './grpc-server.ts';
 import { discoveryObserver, proxiesObserver, watchMesh, type Witnesses } from './observers.ts';
 import { operatorHandlers } from './operator-handlers.ts';
@@ -58,6 +58,7 @@ async function wire(
       '--default-action allow: whoever proves an identity may call every workload without an ALLOW policy',
     );
   }
+  refuseLostRoot(dataDir);
   const authority = await Authority.open({
     store: directoryKeyStore(join(dataDir, 'authority')),
     trustDomain,
