@@ -41,7 +41,9 @@ export async function runControlPlane(config: ControlPlaneConfig): Promise<numbe
     log.info({ signal }, 'stopping');
     return 0;
   } catch (error) {
-    log.fatal({ err: error }, error instanceof Error ? error.message : String(error));
+    // The message says what to do; where in the code it was noticed helps nobody who runs this.
+    log.fatal(error instanceof Error ? error.message : String(error));
+    log.debug({ err: error }, 'where the start failed');
     return 2;
   } finally {
     for (const close of closers.toReversed()) await close();
