@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type protobuf from 'protobufjs';
+import { fromCanonicalJson } from './canonical-json.ts';
 import { EXTENSION_CONFIG_TYPE, SECRET_TYPE } from './resource-types.ts';
 
 /** An encoded resource, shaped as the xDS engine takes it. Its version is the hash of its bytes. */
@@ -27,7 +28,7 @@ export class ResourceEncoder {
   encode(typeUrl: string, name: string, message: Readonly<Record<string, unknown>>): EncodedResource {
     const type = this.#types.get(typeUrl);
     if (type === undefined) throw new Error(`${typeUrl} is not a type that this control plane serves`);
-    const body = type.encode(type.fromObject({ ...message, name })).finish();
+    const body = type.encode(type.fromObject(fromCanonicalJson(type, { ...message, name }))).finish();
     return { name, typeUrl, body, version: createHash('sha256').update(body).digest('hex').slice(0, 16) };
   }
 }

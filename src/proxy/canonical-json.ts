@@ -1,0 +1,35 @@
+import protobuf from 'protobufjs';
+
+type Message = Readonly<Record<string, unknown>>;
+
+const WRAPPER = /^\.google\.protobuf\.(?:U?Int32|U?Int64|Bool|String|Bytes|Float|Double)Value$/u;
+
+/**
+ * Protobuf's canonical JSON in the form that protobufjs takes: a wrapper such as `google.protobuf.UInt32Value` is
+ * a bare value in the one and a message in the other.
+ */
+export function fromCanonicalJson(type: protobuf.Type, message: Message): Message {
+  const url = type.fullName === '.google.protobuf.Any' ? message['@type'] : undefined;
+  const { fields } =
+    typeof url === 'string' ? type.root.lookupType(url.slice(url.lastIndexOf('/') + 1)) : type;
+  return Object.fromEntries(
+    Object.entries(message).map(([name, value]) => [name, fieldValue(fields[name], value)]),
+  );
+}
+
+function fieldValue(field: protobuf.Field | undefined, value: unknown): unknown {
+  const type = field?.resolve().resolvedType;
+  if (field === undefined || !(type instanceof protobuf.Type)) return value;
+  if (field.repeated && Array.isArray(value)) return value.map((entry) => messageValue(type, entry));
+  if (!field.map || !isMessage(value)) return messageValue(type, value);
+  return Object.fromEntries(Object.entries(value).map(([key, entry]) => [key, messageValue(type, entry)]));
+}
+
+function messageValue(type: protobuf.Type, value: unknown): unknown {
+  if (isMessage(value)) return fromCanonicalJson(type, value);
+  return WRAPPER.test(type.fullName) ? { value } : value;
+}
+
+function isMessage(value: unknown): value is Message {
+  return typeof value === 'object' && value !== null;
+}
