@@ -9,6 +9,8 @@ export class SummaryReporter implements Reporter {
     for (const module of modules) {
       // A module that failed to load has no tests, yet must never count as green.
       if (module.state() === 'failed' && module.errors().length > 0) failed += 1;
+      // Nor may a suite whose hooks failed: its tests are merely skipped.
+      for (const suite of module.children.allSuites()) if (suite.errors().length > 0) failed += 1;
       for (const test of module.children.allTests()) {
         const { state } = test.result();
         if (state === 'passed') passed += 1;
