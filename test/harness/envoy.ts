@@ -18,8 +18,10 @@ export interface AccessLogLine {
   readonly details: string | null;
   readonly denied_by?: string | null;
   readonly allowed_by?: string | null;
+  readonly audited_by?: string | null;
   readonly shadow_denied_by?: string | null;
   readonly shadow_allowed_by?: string | null;
+  readonly upstream_failure?: string | null;
 }
 
 /** A real Envoy sidecar, run with the bootstrap that `countersign bootstrap` printed. */
@@ -68,7 +70,7 @@ export class TestEnvoy {
     baseId += 1;
     const child = new Child(`envoy ${pod}`, envoyPath(), [
       ...['-c', config, '--base-id', String(baseId), '--concurrency', '1', '--log-level', 'warning'],
-      ...['--file-flush-interval-msec', '50'],
+      ...['--file-flush-interval-msec', '10'],
     ]);
     return new TestEnvoy(pod, adminPort, child, accessLog);
   }
@@ -81,8 +83,8 @@ export class TestEnvoy {
     return this.#child.running;
   }
 
-  /** Waits until it holds its secrets and filters, and its listeners are open. */
-  async ready(): Promise<void> {
+  /** Waits until its listeners are open; filters may not be there yet. */
+  async listening(): Promise<void> {
     await waitFor(
       `the Envoy of ${this.pod} to be ready`,
       async () => {
@@ -92,6 +94,15 @@ export class TestEnvoy {
       },
       { timeoutMs: 30_000 },
     );
+  }
+
+  /** Waits until its listeners are open and hold the filters that they asked for. */
+  async ready(): Promise<void> {
+    await this.listening();
+    await waitFor(`the filters in the Envoy of ${this.pod}`, async () => {
+      const stats = await this.admin('/stats?filter=^extension_config_discovery.*config_reload$');
+      return /: 0$/mu.test(stats) ? undefined : true;
+    });
   }
 
   async admin(path: string): Promise<string> {
@@ -107,10 +118,13 @@ export class TestEnvoy {
     return [...new Set(serials)];
   }
 
-  /** A counter of Envoy's. */
+  /** A counter or gauge of Envoy's, by its whole name. @throws Error where there is none */
   async stat(name: string): Promise<number> {
-    const text = await this.admin(`/stats?filter=${encodeURIComponent(`^${name}$`)}`);
-    return Number(/: (\d+)/u.exec(text)?.[1] ?? Number.NaN);
+    const exact = name.replaceAll(/[.|[\]]/gu, String.raw`\$&`);
+    const text = await this.admin(`/stats?filter=${encodeURIComponent(`^${exact}$`)}`);
+    const value = /: (\d+)$/mu.exec(text)?.[1];
+    if (value === undefined) throw new Error(`the Envoy of ${this.pod} has no stat ${name}`);
+    return Number(value);
   }
 
   accessLog(): readonly AccessLogLine[] {
@@ -118,6 +132,11 @@ export class TestEnvoy {
       .split('\n')
       .filter((line) => line.endsWith('}'))
       .map((line) => JSON.parse(line) as AccessLogLine);
+  }
+
+  /** The first line that is meant, once it is written. */
+  async logged(meant: (line: AccessLogLine) => boolean): Promise<AccessLogLine> {
+    return await waitFor(`a line in the access log of ${this.pod}`, () => this.accessLog().find(meant));
   }
 
   async stop(): Promise<void> {

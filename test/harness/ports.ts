@@ -15,10 +15,16 @@ export async function freePort(host = '127.0.0.1'): Promise<number> {
   });
 }
 
+const subnetsPerProcess = 8;
 let next = 0;
 
-/** A loopback subnet of its own for each test process: every pod has an address, and none meets another test's. */
+/**
+ * A loopback subnet (`127.a.b`) of its own: every pod has an address, and none meets that of another test. Up to
+ * eight for a process, before the first is given again.
+ */
 export function loopbackSubnet(): string {
+  const slot = process.pid % (100 * 32);
+  const subnet = `127.${100 + Math.floor(slot / 32)}.${(slot % 32) * subnetsPerProcess + (next % subnetsPerProcess)}`;
   next += 1;
-  return `127.${100 + (process.pid % 100)}.${next % 250}`;
+  return subnet;
 }
