@@ -1,5 +1,5 @@
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
 /**
@@ -10,7 +10,7 @@ import { DatabaseSync } from 'node:sqlite';
  */
 export function takeDataDir(dataDir: string): () => void {
   try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    makeDirectory(resolve(dataDir));
   } catch (error) {
     throw new Error(
       `--data-dir ${dataDir} cannot be made: ${reasonOf(error)}. Name a directory that this user may write to.`,
@@ -35,19 +35,26 @@ export function takeDataDir(dataDir: string): () => void {
   }
 }
 
+function makeDirectory(path: string): void {
+  if (existsSync(path) && statSync(path).isDirectory()) return;
+  // Node's recursive form never returns where the parent exists and takes no directories, as in /proc.
+  mkdirSync(path, { recursive: !existsSync(dirname(path)), mode: 0o700 });
+}
+
 function isBusy(error: unknown): boolean {
   const sqliteBusy = 5;
   return error instanceof Error && 'errcode' in error && error.errcode === sqliteBusy;
 }
 
-/** In words, without the stack or the call's name. */
-function reasonOf(error: unknown): string {
+/** In words, without the call's name. */
+export function reasonOf(error: unknown): string {
   const known: Readonly<Record<string, string>> = {
     EEXIST: 'there is a file of that name',
+    EISDIR: 'it is a directory',
     ENOTDIR: 'a part of the path is a file',
     EACCES: 'permission denied',
     EROFS: 'the file system is read-only',
-    ENOENT: 'its parent takes no directories',
+    ENOENT: 'its parent is missing or takes nothing new',
   };
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   return known[code] ?? (error instanceof Error ? error.message : String(error));

@@ -1,6 +1,6 @@
-import { mkdirSync } from 'node:fs';
-import { AuditLog, fileSink, stdoutSink } from '../../src/audit/index.ts';
+import { AuditLog, fileSink, stdoutSink, type AuditSink } from '../../src/audit/index.ts';
 import { createLogger, createMetrics, openAdminServer, type Logger } from '../../src/telemetry/index.ts';
+import { reasonOf, takeDataDir } from './data-dir.ts';
 import { explainListen } from './listen.ts';
 import { startControlPlane } from './start.ts';
 import type { ControlPlaneConfig } from './config.ts';
@@ -22,9 +22,9 @@ export async function runControlPlane(config: ControlPlaneConfig): Promise<numbe
     );
     closers.push(() => admin.close());
     log.info({ address: `${admin.address.address}:${admin.address.port}` }, 'admin port open');
-    mkdirSync(config.dataDir, { recursive: true, mode: 0o700 });
+    closers.push(takeDataDir(config.dataDir));
     const audit = new AuditLog({
-      sink: config.auditLog === undefined ? stdoutSink() : fileSink(config.auditLog),
+      sink: auditSink(config.auditLog),
       nowMs: Date.now,
       onError: (error) => {
         notReady.set('audit', `audit events cannot be written: ${error.message}`);
@@ -32,7 +32,9 @@ export async function runControlPlane(config: ControlPlaneConfig): Promise<numbe
       },
     });
     closers.push(() => audit.close());
-    const controlPlane = await startControlPlane(config, { log, metrics, audit });
+    const controlPlane = await startControlPlane(config, { log, metrics, audit }, (step) =>
+      notReady.set('start', step),
+    );
     closers.push(() => controlPlane.stop());
     notReady.delete('start');
     log.info({ address: controlPlane.address, trustDomain: config.trustDomain.name }, 'ready');
@@ -48,6 +50,18 @@ export async function runControlPlane(config: ControlPlaneConfig): Promise<numbe
   } finally {
     for (const close of closers.toReversed()) await close();
     log.info('stopped');
+  }
+}
+
+function auditSink(file: string | undefined): AuditSink {
+  if (file === undefined) return stdoutSink();
+  try {
+    return fileSink(file);
+  } catch (error) {
+    throw new Error(
+      `--audit-log ${file} cannot be opened: ${reasonOf(error)}. Name a file that this user may append to.`,
+      { cause: error },
+    );
   }
 }
 

@@ -26,18 +26,20 @@ export interface ControlPlane {
 
 /**
  * Wires the rooms in the order of the data's way. Whatever was opened before a failure is closed again.
+ * @param starting is told what is waited for
  * @throws Error whose message says which file, flag or key is at fault and what to do
  */
 export async function startControlPlane(
   config: ControlPlaneConfig,
   witnesses: Witnesses,
+  starting: (step: string) => void,
 ): Promise<ControlPlane> {
   const closers: (() => void | Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
     for (const close of closers.splice(0).toReversed()) await close();
   };
   try {
-    const address = await wire(config, witnesses, closers);
+    const address = await wire(config, witnesses, starting, closers);
     return { address, stop };
   } catch (error) {
     await stop();
@@ -48,6 +50,7 @@ export async function startControlPlane(
 async function wire(
   config: ControlPlaneConfig,
   witnesses: Witnesses,
+  starting: (step: string) => void,
   closers: (() => void | Promise<void>)[],
 ): Promise<string> {
   const { log, metrics, audit } = witnesses;
@@ -58,6 +61,7 @@ async function wire(
       '--default-action allow: whoever proves an identity may call every workload without an ALLOW policy',
     );
   }
+  starting(`opening the keys in ${dataDir}`);
   refuseLostRoot(dataDir);
   const authority = await Authority.open({
     store: directoryKeyStore(join(dataDir, 'authority')),
@@ -108,6 +112,7 @@ async function wire(
     }),
   );
 
+  starting(`reading the manifests in ${config.directory}`);
   const source = await DirectorySource.open({
     directory: config.directory,
     mesh,
@@ -141,6 +146,7 @@ async function wire(
   });
   closers.push(() => serving.close());
 
+  starting('opening the operator socket and the gRPC port');
   const operator = await openOperatorServer({
     root: operatorSchema(),
     dataDir,
