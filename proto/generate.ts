@@ -19,6 +19,9 @@ const inputs = [
   'envoy/extensions/filters/http/rbac/v3/rbac.proto',
   'envoy/extensions/filters/network/rbac/v3/rbac.proto',
   'envoy/extensions/path/match/uri_template/v3/uri_template_match.proto',
+  'envoy/extensions/filters/http/ext_authz/v3/ext_authz.proto',
+  'envoy/extensions/filters/network/ext_authz/v3/ext_authz.proto',
+  'envoy/extensions/filters/http/jwt_authn/v3/config.proto',
 ];
 
 /** Everything reachable from these stays. */
@@ -32,6 +35,9 @@ const wanted = [
   'envoy.extensions.filters.http.rbac.v3.RBAC',
   'envoy.extensions.filters.network.rbac.v3.RBAC',
   'envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig',
+  'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz',
+  'envoy.extensions.filters.network.ext_authz.v3.ExtAuthz',
+  'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication',
 ];
 
 type Json = Record<string, unknown>;
@@ -69,6 +75,24 @@ function addResourceErrors(root: protobuf.Root): void {
     ['DeltaDiscoveryResponse', 9],
   ] as const) {
     home.lookupType(response).add(new protobuf.Field('resource_errors', number, 'ResourceError', 'repeated'));
+  }
+}
+
+/** What RBAC reads metadata by, now that its `metadata` is deprecated; numbers of Envoy's published rbac.proto. */
+function addSourcedMetadata(root: protobuf.Root): void {
+  const home = root.lookup('envoy.config.rbac.v3');
+  if (!(home instanceof protobuf.Namespace)) throw new Error('envoy.config.rbac.v3 is missing');
+  home.add(
+    new protobuf.Type('SourcedMetadata').add(
+      new protobuf.Field('metadata_matcher', 1, 'envoy.type.matcher.v3.MetadataMatcher'),
+    ),
+  );
+  for (const [type, oneof, number] of [
+    ['Permission', 'rule', 14],
+    ['Principal', 'identifier', 13],
+  ] as const) {
+    home.lookupType(type).add(new protobuf.Field('sourced_metadata', number, 'SourcedMetadata'));
+    home.lookupType(type).oneofs[oneof]?.oneof.push('sourced_metadata');
   }
 }
 
@@ -135,6 +159,7 @@ function write(name: string, descriptor: unknown): void {
 
 const envoy = loadAll();
 addResourceErrors(envoy);
+addSourcedMetadata(envoy);
 envoy.resolveAll();
 write('envoy.json', prune(envoy.toJSON({ keepComments: false }) as Json, '', closure(envoy)));
 
