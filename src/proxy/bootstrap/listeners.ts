@@ -79,6 +79,12 @@ function tcpProxy(options: BootstrapOptions, direction: 'inbound' | 'outbound', 
       stat_prefix: cluster,
       cluster,
       max_downstream_connection_duration: `${options.maxConnectionSeconds}s`,
+      // Network RBAC judges with the first bytes of the caller. Until then the app must not be reached: one that
+      // speaks first would greet a caller whom no rule allows. (So a protocol in which the caller waits for that
+      // greeting does not pass.)
+      ...(direction === 'inbound'
+        ? { upstream_connect_mode: 'ON_DOWNSTREAM_DATA', max_early_data_bytes: 65_536 }
+        : {}),
       access_log: accessLog(options, 'tcp', direction),
     },
   };
