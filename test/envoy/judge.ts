@@ -5,10 +5,13 @@ import {
   policiesFor,
   ruleName,
   type AuthorizationPolicy,
+  type Decision,
   type MeshSettings,
   type RuleRef,
 } from '../../src/policy/index.ts';
 import type { AccessLogLine } from '../harness/envoy.ts';
+import { exchange } from '../harness/tcp.ts';
+import { waitFor } from '../harness/wait.ts';
 import { inboundPorts, trustDomain, type TestMesh } from './mesh.ts';
 
 export interface Asked {
@@ -25,6 +28,15 @@ export interface Verdict {
   readonly rule: string | undefined;
   readonly audited: string | undefined;
   readonly shadow: { readonly verdict: 'ALLOW' | 'DENY'; readonly rule: string | undefined } | undefined;
+}
+
+/** Of a TCP connection Envoy's log names the rule only where it denies. */
+export interface TcpAnswer {
+  readonly back: string;
+  /** `none`: no ALLOW rule matched. */
+  readonly deniedBy: string | undefined;
+  readonly shadowDeniedBy: string | undefined;
+  readonly evaluator: Verdict;
 }
 
 const settings: MeshSettings = { trustDomain, rootNamespace: 'countersign-system', defaultAction: 'deny' };
@@ -72,16 +84,38 @@ export class Judge {
         Object.entries(headers).map(([name, value]) => [name.toLowerCase(), [value]]),
       ),
     });
-    const { verdict, decidedBy, audited, shadow } = decision;
+    return { status, envoy: await this.#seen(status, number), evaluator: verdictOf(decision) };
+  }
+
+  /** A TCP connection that says something, and what came back. One at a time for each caller. */
+  async askTcp(from: string, way: number): Promise<TcpAnswer> {
+    const mine = ({ source, method }: AccessLogLine): boolean =>
+      method === undefined && source === this.#mesh.id(from);
+    const before = this.#mesh.envoy(this.#callee).accessLog().filter(mine);
+    const back = await exchange({ ...this.#mesh.wayOut(from, way), text: 'hello' });
+    const decision = this.#evaluator.decide({
+      protocol: 'tcp',
+      principal: this.#mesh.id(from),
+      sourceIp: this.#mesh.ip(from),
+      remoteIp: undefined,
+      destinationIp: this.#mesh.ip(this.#callee),
+      destinationPort: inboundPorts.tcp,
+      sni: undefined,
+      method: undefined,
+      path: undefined,
+      host: undefined,
+      headers: {},
+    });
+    const line = await waitFor(
+      `the connection of ${from} in the access log`,
+      () => this.#mesh.envoy(this.#callee).accessLog().filter(mine)[before.length],
+    );
+    const rule = /^rbac_access_denied_matched_policy\[(.+)\]$/u.exec(line.details ?? '')?.[1];
     return {
-      status,
-      envoy: await this.#seen(status, number),
-      evaluator: {
-        verdict,
-        rule: nameOf(decidedBy),
-        audited: nameOf(audited[0]),
-        shadow: shadow && { verdict: shadow.verdict, rule: nameOf(shadow.decidedBy) },
-      },
+      back,
+      deniedBy: rule,
+      shadowDeniedBy: line.shadow_denied_by ?? undefined,
+      evaluator: verdictOf(decision),
     };
   }
 
@@ -110,6 +144,15 @@ export class Judge {
     const allowed = tried.some(({ action }) => action === 'ALLOW') ? line.shadow_allowed_by : line.allowed_by;
     return { verdict: typeof allowed === 'string' ? 'ALLOW' : 'DENY', rule: allowed ?? undefined };
   }
+}
+
+function verdictOf({ verdict, decidedBy, audited, shadow }: Decision): Verdict {
+  return {
+    verdict,
+    rule: nameOf(decidedBy),
+    audited: nameOf(audited[0]),
+    shadow: shadow && { verdict: shadow.verdict, rule: nameOf(shadow.decidedBy) },
+  };
 }
 
 function nameOf(rule: RuleRef | undefined): string | undefined {
