@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { SpiffeId } from '../src/identity/index.ts';
 import {
   evaluate,
+  parseTime,
   policiesFor,
   ruleName,
   type Decision,
@@ -37,6 +38,7 @@ interface Flags extends AuthzFlags {
   readonly destinationIp?: string;
   readonly sni?: string;
   readonly claims?: string;
+  readonly at?: number;
 }
 
 /** Exit codes: 0 allowed, 1 denied. */
@@ -60,13 +62,17 @@ export function authzCheckCommand(): Command {
     .option('--remote-ip <ip>', "the caller's address behind proxies (default: the peer address)")
     .option('--destination-ip <ip>', "the called workload's address")
     .option('--sni <name>', 'the server name of the TLS connection')
+    .option('--at <time>', 'when the request arrives, as 2027-01-31T18:00:00Z (default: now)', parseAt)
     .option('--claims <file>', 'claims of a request token (not supported yet)');
   return addAuthzOptions(command, 'table').action(async (flags: Flags) => {
     if (flags.claims !== undefined) throw new Error('--claims is not supported yet: leave it out');
     const input = await readPolicies(flags);
     const settings = settingsOf(flags, flags.from?.trustDomain.name ?? 'cluster.local');
     const target = { namespace: flags.to.namespace, labels: labelsOf(flags, input) };
-    const decision = evaluate(policiesFor(input.policies, target, settings), requestOf(flags), { settings });
+    const decision = evaluate(policiesFor(input.policies, target, settings), requestOf(flags), {
+      settings,
+      nowMs: Date.now,
+    });
     if (flags.output === 'table') process.stdout.write(inWords(decision));
     else printData(decision, flags.output);
     process.exitCode = decision.verdict === 'ALLOW' ? 0 : 1;
@@ -100,6 +106,7 @@ function requestOf(flags: Flags): Request {
     path: flags.path,
     host: flags.host,
     headers: flags.header,
+    ...(flags.at !== undefined && { nowMs: flags.at }),
   };
 }
 
@@ -126,6 +133,14 @@ function parseCaller(text: string): SpiffeId {
   } catch (error) {
     throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
   }
+}
+
+function parseAt(text: string): number {
+  const time = parseTime(text);
+  if (time !== undefined) return time;
+  throw new InvalidArgumentError(
+    `${JSON.stringify(text)} is no time: write 2027-01-31T18:00:00Z (RFC 3339).`,
+  );
 }
 
 function collectHeader(text: string, before: Headers): Headers {

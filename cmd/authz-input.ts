@@ -1,5 +1,10 @@
 import { loadManifests, type Manifest, type ManifestProblem } from '../src/sources/manifests/index.ts';
-import { parseAuthorizationPolicy, type AuthorizationPolicy, type Issue } from '../src/policy/index.ts';
+import {
+  parseAuthorizationPolicy,
+  type AuthorizationPolicy,
+  type Issue,
+  type ParseOptions,
+} from '../src/policy/index.ts';
 
 /** What the `-f` files of an authz command hold. */
 export interface AuthzInput {
@@ -14,7 +19,7 @@ export interface AuthzInput {
 /** Reads policies and pods; other kinds are none of an authz command's business. */
 export async function readAuthzInput(
   files: readonly string[],
-  options: { readonly rootNamespace: string; readonly stdin: NodeJS.ReadableStream },
+  options: ParseOptions & { readonly stdin: NodeJS.ReadableStream },
 ): Promise<AuthzInput> {
   const { documents, problems } = await loadManifests(files, options.stdin);
   const report = problems.map(renderProblem);

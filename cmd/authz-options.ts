@@ -26,6 +26,7 @@ export function addAuthzOptions(command: Command, output: AuthzFlags['output']):
 export async function readPolicies(flags: AuthzFlags): Promise<AuthzInput> {
   const input = await readAuthzInput(flags.file, {
     rootNamespace: flags.rootNamespace,
+    nowMs: Date.now,
     stdin: process.stdin,
   });
   for (const line of input.report) process.stderr.write(`${line}\n`);

@@ -103,7 +103,17 @@ describe('authz check', () => {
     expect((await check('--to', 'shop/other')).err).toMatch(/none are assumed/);
   });
 
+  it('judges a policy with a validity at the time of --at', async () => {
+    const until = manifests.replace('  rules:', '  validity: {notAfter: "2999-01-01T00:00:00Z"}\n  rules:');
+    await writeFile(file, until);
+    const call = ['--to', 'shop/cart-0', '--from', web, '--path', '/api/x'];
+    expect((await check(...call)).out).toMatch(/^ALLOW/);
+    const { out } = await check(...call, '--at', '2999-01-01T00:00:00Z');
+    expect(out).toMatch(/failed {3}the policy ended at 2999-01-01T00:00:00.000Z/);
+  });
+
   it.each([
+    [['--to', 'shop/cart-0', '--at', 'noon'], /is no time/],
     [['--to', 'cart-0'], /not a pod: write NAMESPACE\/NAME/],
     [['--to', 'shop/cart-0', '--from', 'web'], /--from/],
     [['--to', 'shop/cart-0', '--port', '0'], /not a port/],

@@ -4,6 +4,7 @@ import { isIdentity } from './attributes.ts';
 import type { Permission, Principal, RbacFilter, RbacPolicy, RbacRules } from './envoy-types.ts';
 import { ruleName } from './rule-name.ts';
 import { scopeRule, type Scope } from './scope.ts';
+import { validityCondition } from './validity.ts';
 import type {
   Action,
   AuthorizationPolicy,
@@ -79,7 +80,7 @@ function compilePolicy(policy: AuthorizationPolicy, options: CompileOptions, not
     const scoped = scopeRule(rule, policy.action, scope);
     if (scoped.httpOnTcp)
       notes.push({ rule: ref, port: options.port, message: httpOnTcpNote(policy.action) });
-    return scoped.rule === undefined ? [] : [[ruleName(ref), compileRule(scoped.rule, policy.action)]];
+    return scoped.rule === undefined ? [] : [[ruleName(ref), compileRule(scoped.rule, policy)]];
   });
 }
 
@@ -89,12 +90,14 @@ function httpOnTcpNote(action: Action): string {
     : 'the rule names HTTP attributes, which a TCP port has none of: there it holds without them and covers more';
 }
 
-function compileRule(rule: Rule, action: Action): RbacPolicy {
+function compileRule(rule: Rule, { action, validity }: AuthorizationPolicy): RbacPolicy {
+  const condition = validityCondition(validity);
   const to = rule.to.length === 0 ? [[]] : rule.to;
   const from = rule.from.length === 0 ? [[]] : rule.from;
   return {
     permissions: to.map((clause) => allOfPermissions([...clause, ...rule.when], action)),
     principals: from.map((clause) => allOfPrincipals([...clause, ...rule.when], action)),
+    ...(condition && { condition }),
   };
 }
 

@@ -45,11 +45,19 @@ export type Principal =
   | { readonly remote_ip: CidrRange }
   | { readonly header: HeaderMatcher };
 
-/** `envoy.config.rbac.v3.Policy`: any of the permissions, and any of the principals. */
+/** `envoy.config.rbac.v3.Policy`: any of the permissions, any of the principals, and the condition. */
 export interface RbacPolicy {
   readonly permissions: readonly Permission[];
   readonly principals: readonly Principal[];
+  readonly condition?: Expr;
 }
+
+/** `google.api.expr.v1alpha1.Expr`: a parsed CEL expression. */
+export type Expr =
+  | { readonly const_expr: { readonly string_value: string } }
+  | { readonly ident_expr: { readonly name: string } }
+  | { readonly select_expr: { readonly operand: Expr; readonly field: string } }
+  | { readonly call_expr: { readonly function: string; readonly args: readonly Expr[] } };
 
 /** `envoy.config.rbac.v3.RBAC` */
 export interface RbacRules {

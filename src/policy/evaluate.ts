@@ -4,6 +4,7 @@ import { ruleTest, type Test } from './match.ts';
 import type { EscapedSlashes } from './path.ts';
 import { ruleName } from './rule-name.ts';
 import { scopeRule } from './scope.ts';
+import { inForce, validityFailure } from './validity.ts';
 import type {
   Action,
   AuthorizationPolicy,
@@ -19,6 +20,8 @@ export interface EvaluateOptions {
   readonly settings: MeshSettings;
   /** As the Envoys in question are configured. Default: `reject`, as in the bootstrap that Countersign writes. */
   readonly escapedSlashes?: EscapedSlashes;
+  /** For requests that do not say when they arrive. Without either, an ALLOW with a validity lets nobody in. */
+  readonly nowMs?: () => number;
 }
 
 /** One rule, ready to be asked. */
@@ -54,19 +57,21 @@ export class Evaluator {
   readonly #policies: readonly AuthorizationPolicy[];
   readonly #settings: MeshSettings;
   readonly #escapedSlashes: EscapedSlashes;
+  readonly #nowMs: (() => number) | undefined;
   readonly #courts = new Map<Protocol, Courts>();
 
   constructor(
     policies: readonly AuthorizationPolicy[],
-    { settings, escapedSlashes = 'reject' }: EvaluateOptions,
+    { settings, escapedSlashes = 'reject', nowMs }: EvaluateOptions,
   ) {
     this.#policies = policies;
     this.#settings = settings;
     this.#escapedSlashes = escapedSlashes;
+    this.#nowMs = nowMs;
   }
 
   decide(request: Request): Decision {
-    const facts = factsOf(request, this.#escapedSlashes);
+    const facts = factsOf(request, this.#escapedSlashes, this.#nowMs);
     if (facts === undefined) return malformed();
     const { enforced, shadow } = this.#courtsFor(request.protocol);
     const outcome = this.#judge(enforced, facts);
@@ -147,16 +152,21 @@ function benchOf(policies: readonly AuthorizationPolicy[], protocol: Protocol): 
 function judgeOf(policy: AuthorizationPolicy, rule: Rule, protocol: Protocol): Judge {
   const ref: RuleRef = { namespace: policy.namespace, policy: policy.name, rule: rule.index };
   const scoped = scopeRule(rule, policy.action, { protocol, port: undefined }).rule;
-  return { ref, policy, rule, matches: scoped && ruleTest(scoped, policy.action) };
+  const { action, validity } = policy;
+  const test = scoped && ruleTest(scoped, action);
+  const matches: Test | undefined =
+    test && validity ? (facts): boolean => inForce(validity, facts.nowMs, action) && test(facts) : test;
+  return { ref, policy, rule, matches };
 }
 
 function nearestOf(allow: readonly Judge[], facts: Facts): Decision['nearest'] {
   let nearest: { rule: RuleRef; failed: readonly string[] } | undefined;
-  for (const { ref, rule, matches } of allow) {
+  for (const { ref, policy, rule, matches } of allow) {
+    const over = validityFailure(policy.validity, facts.nowMs);
     const failed =
       matches === undefined
         ? ['the rule names HTTP attributes, which a TCP connection has none of']
-        : failures(rule, 'ALLOW', facts);
+        : [...failures(rule, 'ALLOW', facts), ...(over === undefined ? [] : [over])];
     if (nearest === undefined || failed.length < nearest.failed.length) nearest = { rule: ref, failed };
   }
   return nearest;

@@ -5,6 +5,8 @@ import type { Attribute, Request } from './types.ts';
 
 /** A request's attributes, read once for all rules. Missing text is empty, as Envoy's matchers see it. */
 export interface Facts {
+  /** undefined: not known. */
+  readonly nowMs: number | undefined;
   /** The whole SPIFFE ID; empty: the peer proved none. */
   readonly principal: string;
   readonly trustDomain: string;
@@ -26,7 +28,11 @@ export interface Facts {
 }
 
 /** undefined: Envoy answers 400 before any policy is asked, for the path is malformed. */
-export function factsOf(request: Request, escapedSlashes: EscapedSlashes): Facts | undefined {
+export function factsOf(
+  request: Request,
+  escapedSlashes: EscapedSlashes,
+  nowMs?: () => number,
+): Facts | undefined {
   const http = request.protocol === 'http';
   const fullPath = http ? normalizePath(request.path ?? '/', escapedSlashes) : '';
   if (fullPath === undefined) return undefined;
@@ -35,6 +41,7 @@ export function factsOf(request: Request, escapedSlashes: EscapedSlashes): Facts
   const host = http ? (request.host ?? '') : '';
   const method = http ? (request.method ?? '') : '';
   return {
+    nowMs: request.nowMs ?? nowMs?.(),
     principal,
     trustDomain: /^spiffe:\/\/([^/]+)/.exec(principal)?.[1] ?? '',
     namespace: /^spiffe:\/\/[^/]+\/ns\/([^/]+)\//.exec(principal)?.[1] ?? '',

@@ -7,4 +7,5 @@ export { parseRuleName, ruleName } from './rule-name.ts';
 export { policiesFor, selects } from './select.ts';
 export { compile, type CompiledFilters, type CompileNote, type CompileOptions } from './compile.ts';
 export type { HttpRbac, RbacFilter, RbacPolicy, RbacRules, TcpRbac } from './envoy-types.ts';
+export { parseTime } from './validity.ts';
 export { evaluate, Evaluator, type EvaluateOptions } from './evaluate.ts';

@@ -4,7 +4,14 @@ import type { ParseOptions } from './parse.ts';
 import type { AuthorizationPolicy, Issue, Matcher, Term } from './types.ts';
 
 /** Warnings about a policy that is valid and yet hardly what its author meant. */
-export function lint(policy: AuthorizationPolicy, { rootNamespace }: ParseOptions, findings: Findings): void {
+export function lint(
+  policy: AuthorizationPolicy,
+  { rootNamespace, nowMs }: ParseOptions,
+  findings: Findings,
+): void {
+  const { notAfterMs } = policy.validity ?? {};
+  if (nowMs !== undefined && notAfterMs !== undefined && notAfterMs <= nowMs())
+    findings.warn('spec.validity.notAfter', 'is past: the policy has no effect any more; remove it');
   for (const path of contradictions(policy)) {
     findings.warn(path, 'can never match: its conditions contradict each other; it is kept and does nothing');
   }

@@ -81,7 +81,6 @@ describe('the envelope', () => {
 describe('what is not there yet is refused, never ignored', () => {
   it.each([
     [{ action: 'CUSTOM', provider: { name: 'x' }, rules: [{}] }, 'spec.action'],
-    [{ validity: { notAfter: '2026-01-01T00:00:00Z' } }, 'spec.validity'],
     [{ targetRefs: [] }, 'spec.targetRefs'],
     [source({ requestPrincipals: ['*'] }), 'requestPrincipals'],
     [source({ notRequestPrincipals: ['*'] }), 'notRequestPrincipals'],

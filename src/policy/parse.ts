@@ -4,15 +4,18 @@ import { Findings } from './findings.ts';
 import { lint } from './lint.ts';
 import { readRules } from './rules.ts';
 import { describe, readFields, type Fields, type Shape } from './shape.ts';
+import { readValidity } from './validity.ts';
 import type { Action, AuthorizationPolicy, Parsed } from './types.ts';
 
 export interface ParseOptions {
   /** The mesh's root namespace; with it, what is easily misread in a policy there is warned about. */
   readonly rootNamespace?: string;
+  /** With it, a policy whose time is over is warned about. */
+  readonly nowMs?: () => number;
 }
 
 const SPEC = ['selector', 'action', 'rules'];
-const OWN_SPEC = ['mode', 'reason'];
+const OWN_SPEC = ['mode', 'reason', 'validity'];
 const UNSUPPORTED_SPEC = ['provider', 'targetRef', 'targetRefs'];
 
 /**
@@ -27,6 +30,7 @@ export function parseAuthorizationPolicy(document: unknown, options: ParseOption
   const { apiGroup, namespace, name, dryRun } = header;
   const spec = readFields(header.spec ?? {}, 'spec', specShape(apiGroup), findings) ?? {};
   const action = readAction(spec['action'], findings);
+  const validity = readValidity(spec['validity'], findings);
   const meaning: Omit<AuthorizationPolicy, 'digest'> = {
     apiGroup,
     namespace,
@@ -35,6 +39,7 @@ export function parseAuthorizationPolicy(document: unknown, options: ParseOption
     action,
     mode: readMode(spec['mode'], dryRun, findings),
     reason: readReason(spec, findings),
+    ...(validity && { validity }),
     rules: readRules(spec['rules'], { namespace, findings }),
   };
   if (!findings.failed && action === 'DENY' && meaning.rules.length === 0) {
@@ -53,7 +58,7 @@ function specShape(apiGroup: AuthorizationPolicy['apiGroup']): Shape {
   const own = apiGroup === 'security.countersign.dev';
   return {
     known: own ? [...SPEC, ...OWN_SPEC] : SPEC,
-    unsupported: own ? [...UNSUPPORTED_SPEC, 'validity'] : UNSUPPORTED_SPEC,
+    unsupported: UNSUPPORTED_SPEC,
   };
 }
 

@@ -16,10 +16,18 @@ export interface AuthorizationPolicy {
   readonly action: Action;
   readonly mode: Mode;
   readonly reason: string | undefined;
+  /** Absent: at any time. */
+  readonly validity?: Validity;
   /** OR. Empty with ALLOW: allows nothing. */
   readonly rules: readonly Rule[];
   /** Of what the document means (not its text): equal digests compile to equal bytes. Hex SHA-256. */
   readonly digest: string;
+}
+
+/** From `notBefore` on, and no more at `notAfter`; undefined: without that limit. Milliseconds since the epoch. */
+export interface Validity {
+  readonly notBeforeMs: number | undefined;
+  readonly notAfterMs: number | undefined;
 }
 
 /** AND of the three; an absent part matches all. */
@@ -119,6 +127,8 @@ export interface Request {
   readonly host: string | undefined;
   /** Lower-case names; several values of one header in the order received. */
   readonly headers: Readonly<Record<string, readonly string[]>>;
+  /** When it arrives; milliseconds since the epoch. Absent: as the evaluator's clock says. */
+  readonly nowMs?: number;
 }
 
 /** A rule by its place. */
