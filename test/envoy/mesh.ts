@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
+import type { ProxyState } from '../../src/operator/index.ts';
 import { echoApp, httpApp, type App } from '../harness/app.ts';
 import { TestControlPlane } from '../harness/control-plane.ts';
 import { TestEnvoy } from '../harness/envoy.ts';
@@ -103,8 +104,11 @@ export class TestMesh {
     return mesh;
   }
 
-  /** An app, where the pod serves, and the sidecar in front of it; not waited for. */
-  async startSidecar(pod: string): Promise<TestEnvoy> {
+  /**
+   * An app, where the pod serves, and the sidecar in front of it; not waited for.
+   * @param token absent: asked of the control plane
+   */
+  async startSidecar(pod: string, token?: string): Promise<TestEnvoy> {
     const { serves = [], calls = [], edit, xds = this.#options.xds ?? 'delta' } = this.#podOf(pod);
     const ip = this.ip(pod);
     const flags = ['--xds', xds, '--source-address', ip, ...(this.#options.bootstrapFlags ?? [])];
@@ -122,12 +126,24 @@ export class TestMesh {
       folder: this.folder,
       controlPlane: this.controlPlane.address,
       bundle: this.controlPlane.bundle,
-      token: await this.controlPlane.ask('token', '--pod', pod),
+      token: token ?? (await this.token(pod)),
       flags,
       ...(edit === undefined ? {} : { edit }),
     });
     this.#envoys.set(pod, envoy);
     return envoy;
+  }
+
+  async token(pod: string): Promise<string> {
+    return await this.controlPlane.ask('token', '--pod', pod);
+  }
+
+  /** Pods with an open stream, as an operator sees them. */
+  async connected(): Promise<readonly ProxyState[]> {
+    const { proxies } = JSON.parse(await this.controlPlane.ask('proxies', '-o', 'json')) as {
+      proxies: readonly ProxyState[];
+    };
+    return proxies;
   }
 
   envoy(pod: string): TestEnvoy {

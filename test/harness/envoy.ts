@@ -28,12 +28,14 @@ export interface AccessLogLine {
 export class TestEnvoy {
   readonly pod: string;
   readonly adminPort: number;
+  readonly tokenFile: string;
   readonly #child: Child;
   readonly #accessLog: string;
 
-  private constructor(pod: string, adminPort: number, child: Child, accessLog: string) {
+  private constructor(pod: string, adminPort: number, tokenFile: string, child: Child, accessLog: string) {
     this.pod = pod;
     this.adminPort = adminPort;
+    this.tokenFile = tokenFile;
     this.#child = child;
     this.#accessLog = accessLog;
   }
@@ -72,7 +74,7 @@ export class TestEnvoy {
       ...['-c', config, '--base-id', String(baseId), '--concurrency', '1', '--log-level', 'warning'],
       ...['--file-flush-interval-msec', '10'],
     ]);
-    return new TestEnvoy(pod, adminPort, child, accessLog);
+    return new TestEnvoy(pod, adminPort, tokenFile, child, accessLog);
   }
 
   get log(): string {
