@@ -8,7 +8,22 @@ export function parseDuration(text: string): number {
   if (parts.length === 0 || parts.map(([whole]) => whole).join('') !== text) {
     throw new InvalidArgumentError(`${JSON.stringify(text)} is not a duration: write 90s, 15m, 1h or 1h30m.`);
   }
-  return parts.reduce((sum, [, count, unit]) => sum + Number(count) * (units[unit ?? ''] ?? 0), 0);
+  const ms = parts.reduce((sum, [, count, unit]) => sum + Number(count) * (units[unit ?? ''] ?? 0), 0);
+  if (ms > 0) return ms;
+  throw new InvalidArgumentError(`${JSON.stringify(text)} is no time at all: write 90s, 15m, 1h or 1h30m.`);
+}
+
+export function parseText(text: string): string {
+  if (text.trim() !== '') return text;
+  throw new InvalidArgumentError('It is empty: name one, or leave the flag out.');
+}
+
+/** A namespace's name: a DNS label (RFC 1123). */
+export function parseNamespace(text: string): string {
+  if (/^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/u.test(text)) return text;
+  throw new InvalidArgumentError(
+    `${JSON.stringify(text)} is not a namespace: a-z, 0-9 and - are allowed, at most 63 of them.`,
+  );
 }
 
 /** `HOST:PORT` or `[IPV6]:PORT`; port 0 lets the system choose. */

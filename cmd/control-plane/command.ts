@@ -1,6 +1,15 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { TrustDomain } from '../../src/identity/index.ts';
-import { choice, collect, parsed, parseDuration, parseListen, parsePositiveInteger } from '../flags.ts';
+import {
+  choice,
+  collect,
+  parsed,
+  parseDuration,
+  parseListen,
+  parseNamespace,
+  parsePositiveInteger,
+  parseText,
+} from '../flags.ts';
 import { defaultServerName, svidTtlBounds, type ControlPlaneConfig, type ListenAddress } from './config.ts';
 import { runControlPlane } from './run.ts';
 
@@ -57,7 +66,12 @@ export function controlPlaneCommand(): Command {
     parsed('--listen <address>', 'gRPC (xDS), TLS 1.3 only', parseListen, '127.0.0.1:15012'),
     parsed('--admin <address>', '/healthz, /readyz, /metrics', parseListen, '127.0.0.1:15014'),
     parsed('--trust-domain <name>', "the mesh's trust domain", parseTrustDomain, 'cluster.local'),
-    parsed('--root-namespace <name>', 'its policies select in every namespace', String, 'countersign-system'),
+    parsed(
+      '--root-namespace <name>',
+      'its policies select in every namespace',
+      parseNamespace,
+      'countersign-system',
+    ),
     choice(
       '--default-action <action>',
       'where no ALLOW policy selects a workload',
@@ -65,8 +79,8 @@ export function controlPlaneCommand(): Command {
       'deny',
     ),
     parsed('--svid-ttl <duration>', "an SVID's lifetime, 1m to 24h", parseSvidTtl, '1h'),
-    parsed('--audience <audience>', 'audience that tokens must carry', String, 'countersign'),
-    parsed('--token-issuer <url>', "issuer of the tokens ('iss')", String, 'https://countersign.local'),
+    parsed('--audience <audience>', 'audience that tokens must carry', parseText, 'countersign'),
+    parsed('--token-issuer <url>', "issuer of the tokens ('iss')", parseText, 'https://countersign.local'),
     choice(
       '--peer-address <mode>',
       "must a caller's address be its pod's?",
