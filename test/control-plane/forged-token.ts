@@ -1,4 +1,4 @@
-import { createPrivateKey, generateKeyPairSync, type JsonWebKey, type KeyObject } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodeJwt, decodeProtectedHeader, SignJWT, type JWTPayload } from 'jose';
@@ -6,7 +6,7 @@ import { decodeJwt, decodeProtectedHeader, SignJWT, type JWTPayload } from 'jose
 /** The key that the control plane of this data directory signs tokens with. */
 export function issuerKey(dataDir: string): KeyObject {
   const { privateKey } = JSON.parse(readFileSync(join(dataDir, 'token-issuer.json'), 'utf8')) as {
-    privateKey: JsonWebKey;
+    privateKey: Record<string, string>;
   };
   return createPrivateKey({ key: privateKey, format: 'jwk' });
 }

@@ -3,7 +3,7 @@ import type { TestControlPlane } from '../harness/control-plane.ts';
 import { waitFor } from '../harness/wait.ts';
 import { admission, EnvoyClient } from './envoy-client.ts';
 import { altered, issuerKey, strangersKey, unsigned } from './forged-token.ts';
-import { World, logLines } from './world.ts';
+import { logLines, asText, World } from './world.ts';
 
 /** What is told to the caller: the factor, and nothing of what was found. */
 const refusedBy = {
@@ -42,10 +42,11 @@ async function expectRefusal(
   const before = controlPlane.audit().length;
   expect(await admission(controlPlane, token)).toBe(refusedBy[factor]);
   const [event] = controlPlane.audit().slice(before);
+  const found = asText(event?.['detail']);
   expect(event).toMatchObject({ event: 'workload.refused', actor, peer: '127.0.0.1', factor });
-  expect(event?.['detail']).toMatch(detail);
-  const line = logLines(controlPlane.log).findLast(({ msg }) => String(msg).startsWith('caller refused'));
-  expect(line).toMatchObject({ level: 'warn', actor, factor, msg: `caller refused: ${event?.['detail']}` });
+  expect(found).toMatch(detail);
+  const line = logLines(controlPlane.log).findLast(({ msg }) => asText(msg).startsWith('caller refused'));
+  expect(line).toMatchObject({ level: 'warn', actor, factor, msg: `caller refused: ${found}` });
 }
 
 describe('a caller with', () => {

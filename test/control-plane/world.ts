@@ -61,7 +61,7 @@ export class World {
     const code = await child.exited;
     const output = child.stdout + child.stderr;
     const fatal = logLines(child.stderr).find(({ level }) => level === 'fatal');
-    return { code, message: String(fatal?.['msg'] ?? ''), output };
+    return { code, message: asText(fatal?.['msg']), output };
   }
 
   /** By rename: the control plane never sees half a file. */
@@ -120,6 +120,11 @@ export function logLines(text: string): readonly Record<string, unknown>[] {
     .split('\n')
     .filter((line) => line.startsWith('{') && line.endsWith('}'))
     .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+/** A field that must be text. */
+export function asText(value: unknown): string {
+  return typeof value === 'string' ? value : '';
 }
 
 /** What a stack trace looks like. */
