@@ -1,0 +1,25 @@
+/** The method that sidecars call. */
+export const deltaMethod = '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources';
+
+export type BareProtocol = {
+  /** Serves streams. @returns the port */
+  readonly streams: readonly [Certificate & BareContent, number];
+  /** Serves handshakes alone. @returns the port */
+  readonly handshakes: readonly [Certificate, number];
+};
+
+/** PEM. */
+export interface Certificate {
+  readonly chain: string;
+  readonly key: string;
+}
+
+export interface BareContent {
+  /** Answers a stream's first request with the first, the second with the rest. */
+  readonly messages: readonly Uint8Array[];
+  /** Written to every stream, one after the other, each time when the file is replaced. */
+  readonly changes: readonly Uint8Array[];
+  readonly watchedFile: string;
+}
+
+export const bareScript: URL = new URL('bare-server.ts', import.meta.url);

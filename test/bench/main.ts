@@ -1,0 +1,52 @@
+import { writeFileSync } from 'node:fs';
+import { fleetRows } from './fleet-rows.ts';
+import { csrRows, sdsRows } from './issuance.ts';
+import { parseOptions, usage, type BenchOptions, type RowGroup } from './options.ts';
+import { table, type Row } from './row.ts';
+
+interface Part {
+  readonly groups: readonly RowGroup[];
+  readonly title: string;
+  readonly run: (options: BenchOptions) => Promise<readonly Row[]>;
+}
+
+const parts: readonly Part[] = [
+  { groups: ['sds'], title: 'issuing SVIDs for SDS', run: ({ size }) => sdsRows(size) },
+  { groups: ['csr'], title: 'issuing SVIDs for requests', run: ({ size }) => csrRows(size) },
+  {
+    groups: ['cold-start', 'policy-change', 'memory'],
+    title: 'a fleet of sidecars against a control plane',
+    run: (options) => fleetRows(options, progress),
+  },
+];
+
+function progress(text: string): void {
+  process.stderr.write(`${text}\n`);
+}
+
+async function runBench(options: BenchOptions): Promise<readonly Row[]> {
+  const { only } = options;
+  const rows: Row[] = [];
+  for (const { groups, title, run } of parts) {
+    if (only !== undefined && !groups.includes(only)) continue;
+    progress(`${title} ...`);
+    rows.push(...(await run(options)));
+  }
+  // A row's group is the start of its name: sds-secret is of sds.
+  return rows.filter(({ name }) => only === undefined || name === only || name.startsWith(`${only}-`));
+}
+
+let options: BenchOptions | undefined;
+try {
+  options = parseOptions(process.argv.slice(2));
+} catch (error) {
+  process.stderr.write(`bench: ${error instanceof Error ? error.message : String(error)}\n${usage}`);
+  process.exitCode = 2;
+}
+if (options !== undefined) {
+  const rows = await runBench(options);
+  process.stdout.write(table(rows));
+  if (options.json !== undefined) {
+    writeFileSync(options.json, `${JSON.stringify({ size: options.size, rows }, undefined, 2)}\n`);
+  }
+}

@@ -1,0 +1,60 @@
+import { parseArgs } from 'node:util';
+
+export const rowGroups = ['sds', 'csr', 'cold-start', 'policy-change', 'memory'] as const;
+export type RowGroup = (typeof rowGroups)[number];
+
+/** How much is measured. */
+export interface BenchSize {
+  /** Rounds of issuance; each is one of the limit and one of the product. */
+  readonly rounds: number;
+  /** CPU time of one half of a round. */
+  readonly roundMs: number;
+  readonly sidecars: number;
+  /** Cold starts of each server. */
+  readonly starts: number;
+  /** Policy changes after each cold start. */
+  readonly changes: number;
+}
+
+export interface BenchOptions {
+  readonly size: BenchSize;
+  readonly only: RowGroup | undefined;
+  /** Where the rows go as JSON. */
+  readonly json: string | undefined;
+  /** Folder for CPU profiles of the control plane, one for each phase. */
+  readonly profile: string | undefined;
+}
+
+export const usage: string = `usage: make bench, or: node test/bench/main.ts
+  --only ROW      one of ${rowGroups.join(', ')}
+  --json FILE     also write the rows as JSON
+  --sidecars N    simulated sidecars (default 1000)
+  --quick         few, short rounds: shows that it works, not how fast
+  --profile DIR   write CPU profiles of the control plane (for Chrome's or VS Code's viewer); slows it down
+`;
+
+/** @throws Error that says what is wrong with the arguments */
+export function parseOptions(args: readonly string[]): BenchOptions {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      only: { type: 'string' },
+      json: { type: 'string' },
+      sidecars: { type: 'string', default: '1000' },
+      quick: { type: 'boolean', default: false },
+      profile: { type: 'string' },
+    },
+  });
+  const only = rowGroups.find((group) => group === values.only);
+  if (values.only !== undefined && only === undefined) {
+    throw new Error(`--only ${values.only}: there are ${rowGroups.join(', ')}`);
+  }
+  const sidecars = Number(values.sidecars);
+  if (!Number.isInteger(sidecars) || sidecars < 1 || sidecars > 20_000) {
+    throw new Error(`--sidecars ${values.sidecars}: a whole number from 1 to 20000 is allowed`);
+  }
+  const size: BenchSize = values.quick
+    ? { rounds: 2, roundMs: 10, sidecars, starts: 1, changes: 2 }
+    : { rounds: 9, roundMs: 200, sidecars, starts: 3, changes: 10 };
+  return { size, only, json: values.json, profile: values.profile };
+}
