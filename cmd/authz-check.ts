@@ -1,4 +1,6 @@
+import { readFile } from 'node:fs/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { parseDocument } from 'yaml';
 import { SpiffeId } from '../src/identity/index.ts';
 import {
   evaluate,
@@ -38,6 +40,7 @@ interface Flags extends AuthzFlags {
   readonly destinationIp?: string;
   readonly sni?: string;
   readonly claims?: string;
+  readonly filterMetadata?: string;
   readonly at?: number;
 }
 
@@ -63,13 +66,14 @@ export function authzCheckCommand(): Command {
     .option('--destination-ip <ip>', "the called workload's address")
     .option('--sni <name>', 'the server name of the TLS connection')
     .option('--at <time>', 'when the request arrives, as 2027-01-31T18:00:00Z (default: now)', parseAt)
-    .option('--claims <file>', 'claims of a request token (not supported yet)');
+    .option('--claims <file>', "the verified token's payload: a JSON or YAML mapping; absent: no token")
+    .option('--filter-metadata <file>', "what other filters wrote: {'envoy.filters.http.x': {key: value}}");
   return addAuthzOptions(command, 'table').action(async (flags: Flags) => {
-    if (flags.claims !== undefined) throw new Error('--claims is not supported yet: leave it out');
+    const request = await requestOf(flags);
     const input = await readPolicies(flags);
     const settings = settingsOf(flags, flags.from?.trustDomain.name ?? 'cluster.local');
     const target = { namespace: flags.to.namespace, labels: labelsOf(flags, input) };
-    const decision = evaluate(policiesFor(input.policies, target, settings), requestOf(flags), {
+    const decision = evaluate(policiesFor(input.policies, target, settings), request, {
       settings,
       nowMs: Date.now,
     });
@@ -93,7 +97,12 @@ function labelsOf({ to, labels }: Flags, { pods }: AuthzInput): Readonly<Record<
   return pod;
 }
 
-function requestOf(flags: Flags): Request {
+async function requestOf(flags: Flags): Promise<Request> {
+  const claims = flags.claims === undefined ? undefined : await readMapping(flags.claims, '--claims');
+  const metadata =
+    flags.filterMetadata === undefined
+      ? undefined
+      : await readMapping(flags.filterMetadata, '--filter-metadata');
   return {
     protocol: flags.protocol,
     principal: flags.from?.uri,
@@ -107,7 +116,23 @@ function requestOf(flags: Flags): Request {
     host: flags.host,
     headers: flags.header,
     ...(flags.at !== undefined && { nowMs: flags.at }),
+    ...(claims && { claims }),
+    ...(metadata && { filterMetadata: metadata }),
   };
+}
+
+async function readMapping(file: string, flag: string): Promise<Readonly<Record<string, unknown>>> {
+  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+    throw new Error(
+      `${flag}: cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  });
+  const document = parseDocument(text);
+  const value: unknown = document.errors.length > 0 ? undefined : document.toJS({ maxAliasCount: 100 });
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };
+  throw new Error(
+    `${flag}: ${file} holds no mapping; write {"iss": "...", "sub": "..."}, not the token itself`,
+  );
 }
 
 function inWords({ verdict, decidedBy, reason, audited, shadow, nearest }: Decision): string {

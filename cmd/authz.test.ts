@@ -103,6 +103,28 @@ describe('authz check', () => {
     expect((await check('--to', 'shop/other')).err).toMatch(/none are assumed/);
   });
 
+  it('takes the payload of a token from --claims, and what filters wrote from --filter-metadata', async () => {
+    const when = `
+      when:
+        - {key: "request.auth.claims[roles]", values: [buyer]}
+        - {key: "experimental.envoy.filters.http.x[tier]", values: [gold]}
+`;
+    await writeFile(file, `${manifests.trimEnd()}${when}`);
+    const payload = join(directory, 'payload.json');
+    const metadata = join(directory, 'metadata.yaml');
+    await writeFile(payload, '{"iss": "i", "sub": "s", "roles": ["seller", "buyer"]}');
+    await writeFile(metadata, 'envoy.filters.http.x: {tier: gold}');
+    const call = ['--to', 'shop/cart-0', '--from', web, '--path', '/api/x'];
+    expect((await check(...call, '--claims', payload, '--filter-metadata', metadata)).out).toMatch(/^ALLOW/);
+    const { out } = await check(...call);
+    expect(out).toMatch(/failed {3}the request has no verified token, so it has no claim roles/);
+    await writeFile(payload, 'aaa.bbb.ccc');
+    const { err, exitCode } = await check(...call, '--claims', payload);
+    expect(err).toMatch(/holds no mapping; write .*, not the token itself/);
+    expect(err).not.toMatch(/aaa/);
+    expect(exitCode).toBe(2);
+  });
+
   it('judges a policy with a validity at the time of --at', async () => {
     const until = manifests.replace('  rules:', '  validity: {notAfter: "2999-01-01T00:00:00Z"}\n  rules:');
     await writeFile(file, until);
@@ -118,7 +140,7 @@ describe('authz check', () => {
     [['--to', 'shop/cart-0', '--from', 'web'], /--from/],
     [['--to', 'shop/cart-0', '--port', '0'], /not a port/],
     [['--to', 'shop/cart-0', '--header', 'x'], /not a header/],
-    [['--to', 'shop/cart-0', '--claims', 'c.json'], /not supported yet/],
+    [['--to', 'shop/cart-0', '--claims', '/nowhere/c.json'], /--claims: cannot read/],
   ])('refuses %j with exit 2', async (argv, message) => {
     const { out, err, exitCode } = await check(...argv);
     expect(err).toMatch(message);

@@ -8,9 +8,8 @@ export const SOURCE_FIELDS: ReadonlyMap<string, Attribute> = new Map<string, Att
   ['trustDomains', { kind: 'source.trustDomain' }],
   ['ipBlocks', { kind: 'source.ip' }],
   ['remoteIpBlocks', { kind: 'remote.ip' }],
+  ['requestPrincipals', { kind: 'request.auth.principal' }],
 ]);
-
-export const UNSUPPORTED_SOURCE_FIELDS: readonly string[] = ['requestPrincipals', 'notRequestPrincipals'];
 
 /** `rules[].to[].operation`; each has its `not...` twin. */
 export const OPERATION_FIELDS: ReadonlyMap<string, Attribute> = new Map<string, Attribute>([
@@ -20,7 +19,7 @@ export const OPERATION_FIELDS: ReadonlyMap<string, Attribute> = new Map<string, 
   ['ports', { kind: 'destination.port' }],
 ]);
 
-/** `rules[].when[].key`, beside `request.headers[NAME]`. */
+/** `rules[].when[].key`, beside those of {@link KEY_FORMS}. */
 export const CONDITION_KEYS: ReadonlyMap<string, Attribute> = new Map<string, Attribute>([
   ['source.ip', { kind: 'source.ip' }],
   ['remote.ip', { kind: 'remote.ip' }],
@@ -31,10 +30,17 @@ export const CONDITION_KEYS: ReadonlyMap<string, Attribute> = new Map<string, At
   ['destination.ip', { kind: 'destination.ip' }],
   ['destination.port', { kind: 'destination.port' }],
   ['connection.sni', { kind: 'connection.sni' }],
+  ['request.auth.principal', { kind: 'request.auth.principal' }],
+  ['request.auth.audiences', { kind: 'request.auth.claim', path: ['aud'] }],
+  ['request.auth.presenter', { kind: 'request.auth.claim', path: ['azp'] }],
 ]);
 
-export const UNSUPPORTED_CONDITION: RegExp =
-  /^(request\.auth\.(principal|audiences|presenter|claims\[.*)|experimental\.envoy\.filters\..*)$/;
+/** Keys that name something in brackets. */
+export const KEY_FORMS: readonly string[] = [
+  'request.headers[NAME]',
+  'request.auth.claims[NAME]',
+  'experimental.envoy.filters.NAME[KEY]',
+];
 
 /** `notPaths` for `paths`. */
 export function notField(name: string): string {
@@ -53,12 +59,20 @@ export function isIdentity({ kind }: Attribute): boolean {
   return IDENTITY.has(kind);
 }
 
+/** What an ALLOW asks for before it takes a "not x" for an answer: an authenticated peer, a verified token. */
+export function proofFor(attribute: Attribute): 'peer' | 'token' | undefined {
+  if (isIdentity(attribute)) return 'peer';
+  return attribute.kind === 'request.auth.principal' ? 'token' : undefined;
+}
+
 /** Not there on a TCP connection. */
 export function needsHttp({ kind }: Attribute): boolean {
   return kind.startsWith('request.');
 }
 
-const WORDS: Readonly<Record<Exclude<Attribute['kind'], 'request.header'>, string>> = {
+type Named = 'request.header' | 'request.auth.claim' | 'filter.metadata';
+
+const WORDS: Readonly<Record<Exclude<Attribute['kind'], Named>, string>> = {
   'source.principal': 'source principal',
   'source.namespace': 'source namespace',
   'source.serviceAccount': 'source service account',
@@ -71,9 +85,19 @@ const WORDS: Readonly<Record<Exclude<Attribute['kind'], 'request.header'>, strin
   'request.host': 'host',
   'request.method': 'method',
   'request.path': 'path',
+  'request.auth.principal': 'request principal',
 };
 
 /** The attribute in an operator's words. */
 export function attributeName(attribute: Attribute): string {
-  return attribute.kind === 'request.header' ? `header ${attribute.name}` : WORDS[attribute.kind];
+  switch (attribute.kind) {
+    case 'request.header':
+      return `header ${attribute.name}`;
+    case 'request.auth.claim':
+      return `claim ${attribute.path.join('.')}`;
+    case 'filter.metadata':
+      return `metadata ${attribute.key} of ${attribute.filter}`;
+    default:
+      return WORDS[attribute.kind];
+  }
 }

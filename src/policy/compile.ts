@@ -1,6 +1,6 @@
-import { AUTHENTICATED, principalFor } from './envoy-principal.ts';
+import { principalFor, PROVEN } from './envoy-principal.ts';
 import { permissionFor } from './envoy-permission.ts';
-import { isIdentity } from './attributes.ts';
+import { proofFor } from './attributes.ts';
 import type { Permission, Principal, RbacFilter, RbacPolicy, RbacRules } from './envoy-types.ts';
 import { ruleName } from './rule-name.ts';
 import { scopeRule, type Scope } from './scope.ts';
@@ -124,9 +124,9 @@ function allOfPrincipals(clause: Clause, action: Action): Principal {
     const positive = anyPrincipal(term, term.values);
     const negative = anyPrincipal(term, term.notValues).map((principal) => ({ not_id: principal }));
     // "Not x" is no proof of who it is: an ALLOW asks for that first. A DENY takes the unproven, too.
-    const proven =
-      action === 'ALLOW' && negative.length > 0 && positive.length === 0 && isIdentity(term.attribute);
-    return [...(proven ? [AUTHENTICATED] : []), ...positive, ...negative];
+    const asks = action === 'ALLOW' && negative.length > 0 && positive.length === 0;
+    const proof = asks ? proofFor(term.attribute) : undefined;
+    return [...(proof === undefined ? [] : [PROVEN[proof]]), ...positive, ...negative];
   });
   const [first, ...rest] = parts;
   if (first === undefined) return { any: true };

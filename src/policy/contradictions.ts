@@ -29,6 +29,8 @@ function isDead(terms: Clause, action: Action): boolean {
 /** What two terms speak of together: an identity is one thing under four names. */
 function subjectOf(attribute: Attribute): string {
   if (isIdentity(attribute)) return 'identity';
+  if (attribute.kind === 'request.auth.claim') return `claim ${attribute.path.join('.')}`;
+  if (attribute.kind === 'filter.metadata') return `metadata ${attribute.filter} ${attribute.key}`;
   if (attribute.kind !== 'request.header') return attribute.kind;
   const pseudo: Readonly<Record<string, string>> = {
     ':method': 'request.method',

@@ -1,4 +1,10 @@
-import type { CidrRange, HeaderMatcher, StringMatcher } from './envoy-types.ts';
+import type {
+  CidrRange,
+  HeaderMatcher,
+  SourcedMetadata,
+  StringMatcher,
+  ValueMatcher,
+} from './envoy-types.ts';
 import type { Matcher } from './types.ts';
 
 /** Matchers of text; the parser makes no others for the attributes that come here. */
@@ -21,8 +27,18 @@ export function stringMatcher(matcher: Matcher, ignoreCase: boolean): StringMatc
  * "is empty" would not do: one empty value beside the others would hide them.
  */
 export function headerMatcher(name: string, matcher: Matcher, ignoreCase: boolean): HeaderMatcher {
-  const present: StringMatcher = { safe_regex: { regex: String.raw`\C+` } };
-  return { name, string_match: matcher.kind === 'present' ? present : stringMatcher(matcher, ignoreCase) };
+  return { name, string_match: matcher.kind === 'present' ? NOT_EMPTY : stringMatcher(matcher, ignoreCase) };
+}
+
+const NOT_EMPTY: StringMatcher = { safe_regex: { regex: String.raw`\C+` } };
+
+/** A text among metadata; numbers, truth values and mappings match nothing. */
+export function textValue(matcher: Matcher): ValueMatcher {
+  return { string_match: matcher.kind === 'present' ? NOT_EMPTY : stringMatcher(matcher, false) };
+}
+
+export function metadataOf(filter: string, path: readonly string[], value: ValueMatcher): SourcedMetadata {
+  return { metadata_matcher: { filter, path: path.map((key) => ({ key })), value } };
 }
 
 export function cidrRange({ address, prefixLength }: Extract<Matcher, { kind: 'cidr' }>): CidrRange {

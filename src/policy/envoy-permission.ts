@@ -1,4 +1,4 @@
-import { cidrRange, headerMatcher, stringMatcher } from './envoy-matchers.ts';
+import { cidrRange, headerMatcher, metadataOf, stringMatcher, textValue } from './envoy-matchers.ts';
 import type { Permission, UriTemplate } from './envoy-types.ts';
 import { envoyTemplate, wideTemplateRegex } from './template.ts';
 import type { Matcher, Term } from './types.ts';
@@ -31,6 +31,13 @@ export function permissionFor(
       return matcher.kind === 'present'
         ? { not_rule: { requested_server_name: { exact: '' } } }
         : { requested_server_name: stringMatcher(matcher, false) };
+    case 'filter.metadata': {
+      const value =
+        matcher.kind === 'listItem'
+          ? { list_match: { one_of: textValue(matcher.item) } }
+          : textValue(matcher);
+      return { sourced_metadata: metadataOf(attribute.filter, [attribute.key], value) };
+    }
     default:
       return undefined;
   }

@@ -1,10 +1,17 @@
 import { cidrRange, headerMatcher } from './envoy-matchers.ts';
+import { ANY_TOKEN, claimPrincipal, requestPrincipal } from './envoy-token.ts';
 import type { Principal, StringMatcher } from './envoy-types.ts';
 import { escapeRegex } from './template.ts';
 import type { Matcher, Term } from './types.ts';
 
 /** Every peer that proved a SPIFFE ID. */
 export const AUTHENTICATED: Principal = named({ prefix: 'spiffe://' });
+
+/** What an ALLOW asks for first where it says "not x". */
+export const PROVEN: Readonly<Record<'peer' | 'token', Principal>> = {
+  peer: AUTHENTICATED,
+  token: ANY_TOKEN,
+};
 
 /** The principal that one value of a term on the source stands for; undefined: the term is no matter of principals. */
 export function principalFor(attribute: Term['attribute'], matcher: Matcher): Principal | undefined {
@@ -23,6 +30,10 @@ export function principalFor(attribute: Term['attribute'], matcher: Matcher): Pr
       return matcher.kind === 'cidr' ? { remote_ip: cidrRange(matcher) } : undefined;
     case 'request.header':
       return { header: headerMatcher(attribute.name, matcher, false) };
+    case 'request.auth.principal':
+      return matcher.kind === 'requestPrincipal' ? requestPrincipal(matcher) : undefined;
+    case 'request.auth.claim':
+      return claimPrincipal(attribute.path, matcher);
     default:
       return undefined;
   }

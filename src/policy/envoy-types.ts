@@ -16,6 +16,21 @@ export interface CidrRange {
   readonly prefix_len: number;
 }
 
+/** `envoy.type.matcher.v3.ValueMatcher` */
+export type ValueMatcher =
+  | { readonly string_match: StringMatcher }
+  | { readonly list_match: { readonly one_of: ValueMatcher } }
+  | { readonly or_match: { readonly value_matchers: readonly ValueMatcher[] } };
+
+/** `envoy.config.rbac.v3.SourcedMetadata`: dynamic metadata, by filter and path. */
+export interface SourcedMetadata {
+  readonly metadata_matcher: {
+    readonly filter: string;
+    readonly path: readonly { readonly key: string }[];
+    readonly value: ValueMatcher;
+  };
+}
+
 /** `envoy.config.rbac.v3.Permission` */
 export type Permission =
   | { readonly any: true }
@@ -27,7 +42,8 @@ export type Permission =
   | { readonly uri_template: UriTemplate }
   | { readonly destination_ip: CidrRange }
   | { readonly destination_port: number }
-  | { readonly requested_server_name: StringMatcher };
+  | { readonly requested_server_name: StringMatcher }
+  | { readonly sourced_metadata: SourcedMetadata };
 
 export interface UriTemplate {
   readonly name: string;
@@ -43,7 +59,8 @@ export type Principal =
   | { readonly authenticated: { readonly principal_name: StringMatcher } }
   | { readonly direct_remote_ip: CidrRange }
   | { readonly remote_ip: CidrRange }
-  | { readonly header: HeaderMatcher };
+  | { readonly header: HeaderMatcher }
+  | { readonly sourced_metadata: SourcedMetadata };
 
 /** `envoy.config.rbac.v3.Policy`: any of the permissions, any of the principals, and the condition. */
 export interface RbacPolicy {

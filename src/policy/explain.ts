@@ -29,8 +29,12 @@ function termFailure(term: Term, action: Action, facts: Facts): string | undefin
   const { positive, excluded, proven } = termTests(term, action);
   const subject = attributeName(term.attribute);
   const text = textOf(term.attribute, facts);
-  if (!proven(facts) || (term.attribute.kind.startsWith('source.') && text === '' && !positive(facts))) {
-    return term.attribute.kind === 'source.ip' || facts.principal !== ''
+  const { kind } = term.attribute;
+  if (kind.startsWith('request.auth.') && !facts.verifiedToken && (!proven(facts) || !positive(facts)))
+    return `the request has no verified token, so it has no ${subject}`;
+  if (!proven(facts) || (kind.startsWith('source.') && text === '' && !positive(facts))) {
+    if (kind === 'request.auth.principal') return 'the token has no iss or no sub';
+    return kind === 'source.ip' || facts.principal !== ''
       ? `the caller has no ${subject}`
       : `the caller is not authenticated, so it has no ${subject}`;
   }
@@ -91,6 +95,10 @@ function written(matcher: Matcher): string {
       return `${matcher.address}/${matcher.prefixLength}`;
     case 'serviceAccount':
       return `${matcher.namespace}/${matcher.name}`;
+    case 'requestPrincipal':
+      return `${written(matcher.issuer)}/${written(matcher.subject)}`;
+    case 'listItem':
+      return `[${written(matcher.item)}]`;
     default:
       return matcher satisfies never;
   }

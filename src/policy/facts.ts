@@ -25,6 +25,12 @@ export interface Facts {
   readonly host: string;
   /** Each value that a matcher may look at. */
   readonly header: (name: string) => readonly string[];
+  readonly verifiedToken: boolean;
+  readonly issuer: string;
+  readonly subject: string;
+  /** The claim, or the texts of the list that it is. */
+  readonly claim: (path: readonly string[]) => readonly string[];
+  readonly metadata: (filter: string, key: string) => unknown;
 }
 
 /** undefined: Envoy answers 400 before any policy is asked, for the path is malformed. */
@@ -55,11 +61,39 @@ export function factsOf(
     method,
     path: withoutQuery(fullPath),
     host: asciiLower(host),
+    verifiedToken: http && isStruct(request.claims),
+    issuer: textClaim(request, 'iss'),
+    subject: textClaim(request, 'sub'),
+    claim: (path) => textsIn(claimOf(request, path)),
+    metadata: (filter, key) => fieldOf(fieldOf(request.filterMetadata, filter), key),
     header: (name) => headerOf(name, request, { host, method, fullPath }),
   };
 }
 
-/** An attribute as one text. Of a header with several values, for people only: matchers look at each. */
+/** The texts of an attribute; a matcher is satisfied when any of them is. */
+export function textsOf(attribute: Attribute, facts: Facts): readonly string[] {
+  switch (attribute.kind) {
+    case 'request.header':
+      return facts.header(attribute.name);
+    case 'request.auth.claim':
+      return facts.claim(attribute.path);
+    case 'filter.metadata': {
+      const value = facts.metadata(attribute.filter, attribute.key);
+      return typeof value === 'string' ? [value] : [];
+    }
+    default:
+      return [textOf(attribute, facts)];
+  }
+}
+
+/** The texts of a list that another filter wrote down. */
+export function itemsOf(attribute: Attribute, facts: Facts): readonly string[] {
+  if (attribute.kind !== 'filter.metadata') return [];
+  const value = facts.metadata(attribute.filter, attribute.key);
+  return Array.isArray(value) ? textsIn(value) : [];
+}
+
+/** An attribute as one text; where it may have several, for people only. */
 export function textOf(attribute: Attribute, facts: Facts): string {
   switch (attribute.kind) {
     case 'source.principal':
@@ -78,8 +112,13 @@ export function textOf(attribute: Attribute, facts: Facts): string {
       return facts.method;
     case 'request.path':
       return facts.path;
+    case 'request.auth.principal':
+      return facts.issuer === '' || facts.subject === '' ? '' : `${facts.issuer}/${facts.subject}`;
     case 'request.header':
-      return facts.header(attribute.name).join(', ');
+    case 'request.auth.claim':
+      return textsOf(attribute, facts).join(', ');
+    case 'filter.metadata':
+      return [...textsOf(attribute, facts), ...itemsOf(attribute, facts)].join(', ');
     case 'destination.port':
       return facts.port === undefined ? '' : String(facts.port);
     default:
@@ -101,6 +140,29 @@ export function asciiLower(text: string): string {
 function serviceAccountOf(principal: string): string {
   const [, namespace, name] = /^spiffe:\/\/[^/]+\/ns\/([^/]+)\/sa\/([^/]+)$/.exec(principal) ?? [];
   return namespace === undefined || name === undefined ? '' : `${namespace}/${name}`;
+}
+
+/** Claims live in a protobuf Struct: a path leads through mappings only. */
+function claimOf({ protocol, claims }: Request, path: readonly string[]): unknown {
+  return protocol === 'http' ? path.reduce<unknown>(fieldOf, claims) : undefined;
+}
+
+function textClaim(request: Request, name: string): string {
+  const claim = claimOf(request, [name]);
+  return typeof claim === 'string' ? claim : '';
+}
+
+function textsIn(value: unknown): readonly string[] {
+  const values: readonly unknown[] = Array.isArray(value) ? value : [value];
+  return values.filter((entry) => typeof entry === 'string');
+}
+
+function fieldOf(value: unknown, name: string): unknown {
+  return isStruct(value) && Object.hasOwn(value, name) ? value[name] : undefined;
+}
+
+function isStruct(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function ipOf(text: string | undefined): Ip | undefined {

@@ -3,6 +3,7 @@ export { renderIssues } from './findings.ts';
 export { missingServiceAccounts } from './lint.ts';
 export { parseAuthorizationPolicy, type ParseOptions } from './parse.ts';
 export { normalizePath, type EscapedSlashes } from './path.ts';
+export { JWT_METADATA } from './envoy-token.ts';
 export { parseRuleName, ruleName } from './rule-name.ts';
 export { policiesFor, selects } from './select.ts';
 export { compile, type CompiledFilters, type CompileNote, type CompileOptions } from './compile.ts';

@@ -1,3 +1,4 @@
+import { proofFor } from './attributes.ts';
 import { contradictions } from './contradictions.ts';
 import type { Findings } from './findings.ts';
 import type { ParseOptions } from './parse.ts';
@@ -17,6 +18,7 @@ export function lint(
   }
   for (const term of termsOf(policy)) {
     warnOfHostPort(term, policy, findings);
+    if (policy.action === 'ALLOW') warnOfNegative(term, findings);
     if (rootNamespace === policy.namespace) warnOfRootAccount(term, rootNamespace, findings);
   }
 }
@@ -47,6 +49,30 @@ function warnOfHostPort(term: Term, { action }: AuthorizationPolicy, findings: F
     if (matchers.some((other) => other.kind === 'prefix' && withPort.startsWith(other.value))) continue;
     findings.warn(path, `a caller evades this by sending its port along; add "${withPort}*"`);
   }
+}
+
+function warnOfNegative({ attribute, values, notValues, notField }: Term, findings: Findings): void {
+  const proof = proofFor(attribute);
+  if (proof !== undefined) {
+    const at = notValues.findIndex(matchesAny);
+    const asked = proof === 'peer' ? 'an authenticated caller' : 'a verified token';
+    if (at >= 0)
+      findings.warn(
+        `${notField}[${at}]`,
+        `can never match: in ALLOW this field asks for ${asked}, and * excludes every one`,
+      );
+  }
+  if (attribute.kind === 'request.auth.claim' && values.length === 0) {
+    findings.warn(
+      notField,
+      'also matches a request without a token; add a condition on request.auth.principal to ask for one',
+    );
+  }
+}
+
+function matchesAny(matcher: Matcher): boolean {
+  if (matcher.kind !== 'requestPrincipal') return matcher.kind === 'present';
+  return matcher.issuer.kind === 'present' && matcher.subject.kind === 'present';
 }
 
 function warnOfRootAccount(term: Term, root: string, findings: Findings): void {

@@ -1,8 +1,8 @@
-import { isIdentity } from './attributes.ts';
-import { asciiLower, ipFact, textOf, type Facts } from './facts.ts';
+import { proofFor } from './attributes.ts';
+import { asciiLower, ipFact, itemsOf, textsOf, type Facts } from './facts.ts';
 import { inCidr, parseBlockAddress } from './ip.ts';
 import { templateRegExp, wideTemplateRegex } from './template.ts';
-import type { Action, Attribute, Clause, Matcher, Rule, Term } from './types.ts';
+import type { Action, Attribute, Clause, Matcher, Rule, Term, TextMatcher } from './types.ts';
 
 /** Whether a request's facts satisfy something; made once, asked often. */
 export type Test = (facts: Facts) => boolean;
@@ -32,16 +32,21 @@ export interface TermTests {
 export function termTests({ attribute, values, notValues }: Term, action: Action): TermTests {
   // As in the compiler: in doubt a DENY matches, an ALLOW does not.
   const wide = action !== 'ALLOW';
-  const askProof = action === 'ALLOW' && notValues.length > 0 && isIdentity(attribute);
+  const proof = action === 'ALLOW' && notValues.length > 0 ? proofFor(attribute) : undefined;
   return {
     positive: anyOf(values.map((matcher) => matcherTest(attribute, matcher, wide))),
     excluded:
       notValues.length === 0
         ? () => false
         : anyOf(notValues.map((matcher) => matcherTest(attribute, matcher, !wide))),
-    proven: askProof ? (facts) => facts.principal !== '' : () => true,
+    proven: proof === undefined ? () => true : PROVEN[proof],
   };
 }
+
+const PROVEN: Readonly<Record<'peer' | 'token', Test>> = {
+  peer: ({ principal }) => principal !== '',
+  token: ({ issuer, subject }) => issuer !== '' && subject !== '',
+};
 
 function termTest(term: Term, action: Action): Test {
   const { positive, excluded, proven } = termTests(term, action);
@@ -75,37 +80,49 @@ function matcherTest(attribute: Attribute, matcher: Matcher, wide: boolean): Tes
       const any = new RegExp(`^(?:${wideTemplateRegex(matcher.value)})$`);
       return (facts) => (wide ? any : narrow).test(facts.path);
     }
+    case 'requestPrincipal': {
+      const [issuer, subject] = [textTest(matcher.issuer), textTest(matcher.subject)];
+      return (facts) => issuer(facts.issuer) && subject(facts.subject);
+    }
+    case 'listItem': {
+      const item = textTest(matcher.item);
+      return (facts) => itemsOf(attribute, facts).some(item);
+    }
     case 'present':
-      return onText(attribute, (text) => text !== '');
     case 'exact':
     case 'prefix':
     case 'suffix':
-      return textTest(attribute, matcher.kind, matcher.value);
+      return attributeTest(attribute, matcher);
     default:
       return matcher satisfies never;
   }
 }
 
-function textTest(attribute: Attribute, kind: 'exact' | 'prefix' | 'suffix', value: string): Test {
-  if (attribute.kind === 'source.principal') return principalTest(kind, value);
-  const wanted = attribute.kind === 'request.host' ? asciiLower(value) : value;
-  switch (kind) {
-    case 'exact':
-      return onText(attribute, (text) => text === wanted);
-    case 'prefix':
-      return onText(attribute, (text) => text.startsWith(wanted));
-    case 'suffix':
-      return onText(attribute, (text) => text.endsWith(wanted));
-    default:
-      return kind satisfies never;
-  }
+/** Of several texts one is enough, as in Envoy. */
+function attributeTest(attribute: Attribute, matcher: TextMatcher): Test {
+  if (attribute.kind === 'source.principal' && matcher.kind !== 'present')
+    return principalTest(matcher.kind, matcher.value);
+  const folded =
+    attribute.kind === 'request.host' && 'value' in matcher
+      ? { ...matcher, value: asciiLower(matcher.value) }
+      : matcher;
+  const test = textTest(folded);
+  return (facts) => textsOf(attribute, facts).some(test);
 }
 
-/** Of a header's several values one is enough, as in Envoy. */
-function onText(attribute: Attribute, test: (text: string) => boolean): Test {
-  if (attribute.kind !== 'request.header') return (facts) => test(textOf(attribute, facts));
-  const { name } = attribute;
-  return (facts) => facts.header(name).some(test);
+function textTest(matcher: TextMatcher): (text: string) => boolean {
+  switch (matcher.kind) {
+    case 'exact':
+      return (text) => text === matcher.value;
+    case 'prefix':
+      return (text) => text.startsWith(matcher.value);
+    case 'suffix':
+      return (text) => text.endsWith(matcher.value);
+    case 'present':
+      return (text) => text !== '';
+    default:
+      return matcher satisfies never;
+  }
 }
 
 /** Values name a principal without its scheme; a suffix cannot reach into the scheme. */

@@ -1,11 +1,4 @@
-import {
-  CONDITION_KEYS,
-  notField,
-  OPERATION_FIELDS,
-  SOURCE_FIELDS,
-  UNSUPPORTED_CONDITION,
-  UNSUPPORTED_SOURCE_FIELDS,
-} from './attributes.ts';
+import { CONDITION_KEYS, KEY_FORMS, notField, OPERATION_FIELDS, SOURCE_FIELDS } from './attributes.ts';
 import type { Findings } from './findings.ts';
 import { nearestName } from './nearest.ts';
 import { describe, quote, readFields, readList, type Fields, type Shape } from './shape.ts';
@@ -20,7 +13,7 @@ interface Reading {
   readonly findings: Findings;
 }
 
-const SOURCE_SHAPE: Shape = { known: withNegatives(SOURCE_FIELDS), unsupported: UNSUPPORTED_SOURCE_FIELDS };
+const SOURCE_SHAPE: Shape = { known: withNegatives(SOURCE_FIELDS) };
 const OPERATION_SHAPE: Shape = { known: withNegatives(OPERATION_FIELDS) };
 
 /** `spec.rules`. */
@@ -152,11 +145,11 @@ function readKey(key: unknown, path: string, findings: Findings): Attribute | un
   if (known !== undefined) return known;
   const header = /^request\.headers\[(.*)\]$/.exec(key)?.[1];
   if (header !== undefined) return readHeaderName(header, path, findings);
-  if (UNSUPPORTED_CONDITION.test(key)) {
-    findings.error(path, `${quote(key)} is not supported yet; remove it or keep the policy out until it is`);
-    return undefined;
-  }
-  const names = [...CONDITION_KEYS.keys(), 'request.headers[NAME]'];
+  const claim = /^request\.auth\.claims((?:\[[^[\]]+\]){1,16})$/.exec(key)?.[1];
+  if (claim !== undefined) return { kind: 'request.auth.claim', path: claim.slice(1, -1).split('][') };
+  const [, filter, entry] = /^experimental\.(envoy\.filters\.[\w.-]+)\[([^[\]]+)\]$/.exec(key) ?? [];
+  if (filter !== undefined && entry !== undefined) return { kind: 'filter.metadata', filter, key: entry };
+  const names = [...CONDITION_KEYS.keys(), ...KEY_FORMS];
   const nearest = nearestName(key, names);
   const hint = nearest === undefined ? `allowed: ${names.join(', ')}` : `did you mean ${nearest}?`;
   findings.error(path, `unknown key ${quote(key)}; ${hint}`);

@@ -68,18 +68,31 @@ export type Attribute =
   | { readonly kind: 'request.host' }
   | { readonly kind: 'request.method' }
   | { readonly kind: 'request.path' }
-  | { readonly kind: 'request.header'; readonly name: string };
+  | { readonly kind: 'request.header'; readonly name: string }
+  /** Who a verified token speaks for: its issuer and subject. */
+  | { readonly kind: 'request.auth.principal' }
+  /** A claim of a verified token, by its way from the top: `['realm_access', 'roles']`. A text, or a list of them. */
+  | { readonly kind: 'request.auth.claim'; readonly path: readonly string[] }
+  /** What another filter of this Envoy has written down: `envoy.filters.http.x`. */
+  | { readonly kind: 'filter.metadata'; readonly filter: string; readonly key: string };
 
-export type Matcher =
+export type TextMatcher =
   | { readonly kind: 'exact'; readonly value: string }
   | { readonly kind: 'prefix'; readonly value: string }
   | { readonly kind: 'suffix'; readonly value: string }
-  | { readonly kind: 'present' }
+  | { readonly kind: 'present' };
+
+export type Matcher =
+  | TextMatcher
   | { readonly kind: 'template'; readonly value: string }
   | { readonly kind: 'cidr'; readonly address: string; readonly prefixLength: number }
   | { readonly kind: 'port'; readonly value: number }
   /** `sa` (namespace undefined: the policy's own at parse time is filled in) or `ns/sa`. */
-  | { readonly kind: 'serviceAccount'; readonly namespace: string; readonly name: string };
+  | { readonly kind: 'serviceAccount'; readonly namespace: string; readonly name: string }
+  /** `<iss>/<sub>`, cut at the last `/`. */
+  | { readonly kind: 'requestPrincipal'; readonly issuer: TextMatcher; readonly subject: TextMatcher }
+  /** Some entry of a list; of filter metadata, whose texts and lists are told apart by the policy. */
+  | { readonly kind: 'listItem'; readonly item: TextMatcher };
 
 export type Severity = 'error' | 'warning';
 
@@ -127,6 +140,10 @@ export interface Request {
   readonly host: string | undefined;
   /** Lower-case names; several values of one header in the order received. */
   readonly headers: Readonly<Record<string, readonly string[]>>;
+  /** The payload of its verified token, as Envoy's jwt_authn leaves it to the rules. Absent: it has none. */
+  readonly claims?: unknown;
+  /** Dynamic metadata by the name of the filter that wrote it: `{'envoy.filters.http.x': {key: value}}`. */
+  readonly filterMetadata?: Readonly<Record<string, unknown>>;
   /** When it arrives; milliseconds since the epoch. Absent: as the evaluator's clock says. */
   readonly nowMs?: number;
 }

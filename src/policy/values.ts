@@ -3,7 +3,7 @@ import { parseCidr } from './ip.ts';
 import { normalizePath } from './path.ts';
 import { describe, quote } from './shape.ts';
 import { templateFault } from './template.ts';
-import type { Attribute, Matcher } from './types.ts';
+import type { Attribute, Matcher, TextMatcher } from './types.ts';
 
 /** Where a value stands. */
 export interface ValueContext {
@@ -59,10 +59,13 @@ const READERS: Readonly<Record<Attribute['kind'], Reader>> = {
   'request.method': methodMatcher,
   'request.path': pathMatcher,
   'request.header': textMatcher,
+  'request.auth.principal': requestPrincipalMatcher,
+  'request.auth.claim': textMatcher,
+  'filter.metadata': metadataMatcher,
 };
 
 /** `x`, `x*`, `*x`, `*`. An inner `*` is an error: taken literally, it would be a rule that nobody meant. */
-function textMatcher(value: string): Matcher | string {
+function textMatcher(value: string): TextMatcher | string {
   if (value === '*') return { kind: 'present' };
   const stars = value.split('*').length - 1;
   if (stars === 0) return { kind: 'exact', value };
@@ -92,6 +95,44 @@ function principalMatcher(value: string, { findings, path }: ValueContext): Matc
   return matcher;
 }
 
+/** `<iss>/<sub>`. Each half is a text of its own: `*` in front belongs to the issuer, behind to the subject. */
+function requestPrincipalMatcher(value: string, { findings, path }: ValueContext): Matcher | string {
+  const whole = textMatcher(value);
+  if (typeof whole === 'string') return whole;
+  const any: TextMatcher = { kind: 'present' };
+  if (whole.kind === 'present') return { kind: 'requestPrincipal', issuer: any, subject: any };
+  const cut = value.lastIndexOf('/');
+  if (cut < 0) {
+    if (whole.kind === 'exact')
+      return `${quote(value)} names an issuer or a subject, not both; write <iss>/<sub>, ${quote(`${value}/*`)} or ${quote(`*/${value}`)}`;
+    return whole.kind === 'prefix'
+      ? { kind: 'requestPrincipal', issuer: whole, subject: any }
+      : { kind: 'requestPrincipal', issuer: any, subject: whole };
+  }
+  const [iss, sub] = [value.slice(0, cut), value.slice(cut + 1)];
+  if (iss === '' || sub === '')
+    return `${quote(value)} has no ${iss === '' ? 'issuer' : 'subject'}; write <iss>/<sub>, cut at the last /`;
+  const [issuer, subject] = [textMatcher(iss), textMatcher(sub)];
+  if (typeof issuer === 'string') return issuer;
+  if (typeof subject === 'string') return subject;
+  if (/^\*?[a-z][a-z0-9+.-]*:\/?$/i.test(iss)) {
+    findings.warn(
+      path,
+      `${quote(value)} is cut at the last / into issuer ${quote(iss)} and subject ${quote(sub)} and can never match; for a whole issuer write ${quote(`${value.replace(/\*$/, '')}/*`)}`,
+    );
+  }
+  return { kind: 'requestPrincipal', issuer, subject };
+}
+
+/** `[x]` looks into a list, `x` at a text. */
+function metadataMatcher(value: string): Matcher | string {
+  const inner = /^\[(.*)\]$/.exec(value)?.[1];
+  if (inner === undefined) return textMatcher(value);
+  if (inner === '') return `${quote(value)} names no entry; write [x], or [*] for any`;
+  const item = textMatcher(inner);
+  return typeof item === 'string' ? item : { kind: 'listItem', item };
+}
+
 /** A part of a SPIFFE ID: a slash in it would reach into the next part. */
 function nameMatcher(
   value: string,
@@ -102,7 +143,7 @@ function nameMatcher(
   if (value.includes('/'))
     return `${quote(value)} is no ${what}: it holds a /; for a whole identity use principals`;
   const matcher = textMatcher(value);
-  if (typeof matcher !== 'string' && 'value' in matcher && !allowed.test(String(matcher.value))) {
+  if (typeof matcher !== 'string' && 'value' in matcher && !allowed.test(matcher.value)) {
     findings.warn(path, `${quote(value)} holds characters that no ${what} has and can never match`);
   }
   return matcher;
