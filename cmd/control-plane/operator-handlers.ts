@@ -78,8 +78,8 @@ function proxyState(stream: StreamStatus, proxies: Proxies): ProxyState {
     method: stream.method,
     serial: held?.svid.serial ?? '',
     renew_at: held === undefined ? '' : new Date(held.renewAtMs).toISOString(),
-    resources: stream.types.flatMap(({ typeUrl, resources, rejection }) =>
-      resources.map(({ name, version, acknowledged }) => ({
+    resources: stream.types.flatMap(({ typeUrl, resources }) =>
+      resources.map(({ name, version, acknowledged, rejection }) => ({
         type_url: typeUrl,
         name,
         version,
