@@ -1,10 +1,9 @@
 import * as grpc from '@grpc/grpc-js';
-import { fromJSON } from '@grpc/proto-loader';
-import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import type protobuf from 'protobufjs';
 import type { DiscoveryServices } from '../../src/discovery/index.ts';
 import { explainListen } from './listen.ts';
+import { reflectionService } from './reflection.ts';
 import type { ListenAddress } from './config.ts';
 
 export interface GrpcServer {
@@ -36,7 +35,7 @@ export async function openGrpcServer(options: {
   });
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(server);
-  new ReflectionService(fromJSON(options.schema.toJSON(), { keepCase: true })).addToServer(server);
+  reflectionService(options.schema).addToServer(server);
   for (const { definition, implementation } of discovery.services)
     server.addService(definition, implementation);
   const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
