@@ -54,4 +54,20 @@ describe('ResourceEncoder', () => {
     expect(encoder.encode(SECRET_TYPE, 'default', secret).version).toBe(version);
     expect(encoder.encode(SECRET_TYPE, 'other', secret).version).not.toBe(version);
   });
+
+  it('encodes directly what needs no conversion, to the same bytes and version', () => {
+    const secret = {
+      tls_certificate: {
+        certificate_chain: { inline_bytes: Buffer.from('chain') },
+        private_key: { inline_bytes: Buffer.from('key') },
+      },
+    };
+    const direct = encoder.encodeDirectly(SECRET_TYPE, 'default', secret);
+    const converted = encoder.encode(SECRET_TYPE, 'default', secret);
+    expect(Buffer.from(direct.body)).toEqual(Buffer.from(converted.body));
+    expect(direct.version).toBe(converted.version);
+    expect(() => encoder.encodeDirectly('type.googleapis.com/other', 'default', secret)).toThrow(
+      'not a type',
+    );
+  });
 });

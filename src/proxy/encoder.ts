@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type protobuf from 'protobufjs';
 import { fromCanonicalJson } from './canonical-json.ts';
 import { EXTENSION_CONFIG_TYPE, SECRET_TYPE } from './resource-types.ts';
@@ -26,9 +26,26 @@ export class ResourceEncoder {
 
   /** @throws Error where `message` does not fit the type: a defect of the caller, not of an operator's input. */
   encode(typeUrl: string, name: string, message: Readonly<Record<string, unknown>>): EncodedResource {
+    const type = this.#typeOf(typeUrl);
+    return this.#finish(typeUrl, name, type.fromObject(fromCanonicalJson(type, { ...message, name })));
+  }
+
+  /**
+   * As `encode`, for what is made often: `message` is in protobufjs' own form (bytes as `Uint8Array`, no `Any`, no
+   * names of enum values) and goes out unconverted.
+   */
+  encodeDirectly(typeUrl: string, name: string, message: Readonly<Record<string, unknown>>): EncodedResource {
+    return this.#finish(typeUrl, name, { ...message, name });
+  }
+
+  #typeOf(typeUrl: string): protobuf.Type {
     const type = this.#types.get(typeUrl);
     if (type === undefined) throw new Error(`${typeUrl} is not a type that this control plane serves`);
-    const body = type.encode(type.fromObject(fromCanonicalJson(type, { ...message, name }))).finish();
-    return { name, typeUrl, body, version: createHash('sha256').update(body).digest('hex').slice(0, 16) };
+    return type;
+  }
+
+  #finish(typeUrl: string, name: string, message: Readonly<Record<string, unknown>>): EncodedResource {
+    const body = this.#typeOf(typeUrl).encode(message).finish();
+    return { name, typeUrl, body, version: hash('sha256', body, 'hex').slice(0, 16) };
   }
 }

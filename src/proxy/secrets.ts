@@ -5,7 +5,7 @@ import { SECRET_TYPE } from './resource-types.ts';
 
 /** A certificate chain with its key, as Envoy's `tls_certificate`. */
 export function svidSecret(encoder: ResourceEncoder, name: string, svid: IssuedSvid): EncodedResource {
-  return encoder.encode(SECRET_TYPE, name, {
+  return encoder.encodeDirectly(SECRET_TYPE, name, {
     tls_certificate: {
       certificate_chain: { inline_bytes: Buffer.from(svid.chainPem) },
       private_key: { inline_bytes: Buffer.from(svid.privateKeyPem) },
