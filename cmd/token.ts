@@ -23,7 +23,8 @@ export function tokenCommand(): Command {
           audience: options.audience,
           ttl_seconds: Math.max(1, Math.round(options.ttl / 1_000)),
         });
-        process.stdout.write(`${token}\n`);
+        // As kubelet writes it: a newline in the file would go into Envoy's header, and no call leaves Envoy.
+        process.stdout.write(process.stdout.isTTY ? `${token}\n` : token);
       },
     );
 }
