@@ -1,0 +1,79 @@
+import type { Protocol } from '../../src/policy/index.ts';
+import type { Peer } from './world.ts';
+
+/** Policies of one workload, and how they are enforced. `$PORT` stands for the listener's port. */
+export interface PolicySet {
+  readonly protocol: Protocol;
+  readonly defaultAction: 'allow' | 'deny';
+  /** The compiler is told the port, and decides the terms on it. */
+  readonly portKnown: boolean;
+  /** AuthorizationPolicy documents. */
+  readonly documents: readonly PolicyDocument[];
+}
+
+export interface PolicyDocument {
+  readonly apiVersion: string;
+  readonly kind: 'AuthorizationPolicy';
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+  readonly spec: PolicySpec;
+}
+
+export interface PolicySpec {
+  readonly action?: string;
+  readonly mode?: string;
+  readonly rules?: readonly RuleDocument[];
+}
+
+export interface RuleDocument {
+  readonly from?: readonly { readonly source: Fields }[];
+  readonly to?: readonly { readonly operation: Fields }[];
+  readonly when?: readonly Condition[];
+}
+
+export type Fields = Readonly<Record<string, readonly string[]>>;
+
+export interface Condition {
+  readonly key: string;
+  readonly values?: readonly string[];
+  readonly notValues?: readonly string[];
+}
+
+/** What a caller sends. On a TCP connection only who and whence count. */
+export interface Asked {
+  readonly peer: Peer;
+  /** Client and listener on ::1. */
+  readonly ipv6: boolean;
+  /** Address of the client, where that is not ::1. */
+  readonly source: string;
+  readonly sni: string | undefined;
+  readonly http: 1 | 2;
+  readonly method: string;
+  readonly path: string;
+  readonly host: string;
+  /** In the order sent; names may repeat and be of any case. */
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  /** X-Forwarded-For, sent to a listener that believes it. */
+  readonly forwardedFor: string | undefined;
+}
+
+/** One question to both judges. */
+export interface Pair {
+  readonly set: PolicySet;
+  readonly asked: Asked;
+}
+
+/** A judgement in words that both judges use. Rules by their names inside Envoy. */
+export interface Verdict {
+  /** `REFUSED`: answered 400 before any policy was asked. */
+  readonly verdict: 'ALLOW' | 'DENY' | 'REFUSED';
+  readonly rule?: string | undefined;
+  /** The first AUDIT rule that matched. */
+  readonly audited?: string | undefined;
+  readonly shadow?: { readonly verdict: 'ALLOW' | 'DENY'; readonly rule?: string | undefined } | undefined;
+  /** What kept Envoy from judging at all. */
+  readonly fault?: string;
+}

@@ -1,0 +1,277 @@
+import { bootstrap, parseInbound, type JsonObject } from '../../../src/proxy/index.ts';
+import { DOOR_ADDRESSES, type Door } from '../world.ts';
+import type { Certificates } from './certificates.ts';
+
+/** Which policy set of the many is to judge an HTTP request. Policies never name it. */
+export const SET_HEADER = 'x-equality-set';
+/** Tells requests apart in the access log. */
+export const NUMBER_HEADER = 'x-equality-number';
+export const ROUTES = 'equality';
+
+const V3 = 'type.googleapis.com/envoy.';
+
+export interface ConfigOptions {
+  readonly certificates: Certificates;
+  /** Where routes and listeners are read from, and the access log of TCP connections goes. */
+  readonly folder: string;
+  readonly adminPort: number;
+  /** Of every HTTP listener. */
+  readonly port: number;
+  readonly echoPort: number;
+}
+
+type Mutable = Record<string, unknown>;
+
+/** What `countersign bootstrap` writes for one inbound listener; all that is tried here is a variation of it. */
+function sidecarListener(protocol: 'http' | 'tcp', options: ConfigOptions): Mutable {
+  const document = bootstrap({
+    pod: 'a/server',
+    controlPlane: { address: '127.0.0.1', port: 1 },
+    serverName: 'unused',
+    caFile: 'unused',
+    tokenFile: 'unused',
+    inbound: [parseInbound(`${protocol}:${DOOR_ADDRESSES.sidecar}:${options.port}=127.0.0.1:1`)],
+    outbound: [],
+    adminPort: options.adminPort,
+    accessLog: `${options.folder}/access.log`,
+    xds: 'delta',
+    maxConnectionSeconds: 3_600,
+    sourceAddress: undefined,
+  });
+  return structuredClone(at(document, 'static_resources', 'listeners', 0)) as Mutable;
+}
+
+/** The value at a path that must be there: if the bootstrap changes its shape, this suite must notice. */
+function at(value: unknown, ...path: readonly (string | number)[]): unknown {
+  let here = value;
+  for (const key of path) here = (here as Record<string | number, unknown> | undefined)?.[key];
+  if (here === undefined) throw new Error(`the bootstrap has no ${path.join('.')} any more`);
+  return here;
+}
+
+/** A door: the sidecar's listener with secrets from here, its own address, and what it lets in. */
+function door(listener: Mutable, which: Door, port: number, { certificates }: ConfigOptions): Mutable {
+  const chain = at(listener, 'filter_chains', 0) as Mutable;
+  if (which === 'plaintext') delete chain['transport_socket'];
+  else {
+    const tls = at(chain, 'transport_socket', 'typed_config') as Mutable;
+    const common = at(tls, 'common_tls_context') as Mutable;
+    delete common['tls_certificate_sds_secret_configs'];
+    delete common['validation_context_sds_secret_config'];
+    const { cert, key } = certificates.server;
+    common['tls_certificates'] = [
+      { certificate_chain: { inline_string: cert }, private_key: { inline_string: key } },
+    ];
+    common['validation_context'] = which === 'open' ? anyRoot(certificates) : spiffeOnly(certificates);
+    if (which === 'open') tls['require_client_certificate'] = false;
+  }
+  return {
+    ...listener,
+    name: `${which}-${port}`,
+    address: { socket_address: { address: DOOR_ADDRESSES[which], port_value: port } },
+  };
+}
+
+function spiffeOnly({ bundles }: Certificates): JsonObject {
+  return {
+    custom_validator_config: {
+      name: 'envoy.tls.cert_validator.spiffe',
+      typed_config: {
+        '@type': `${V3}extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig`,
+        trust_domains: bundles.map((bundle) => ({
+          name: bundle.trustDomain.name,
+          trust_bundle: { inline_string: bundle.toPem() },
+        })),
+      },
+    },
+  };
+}
+
+function anyRoot({ bundles, oddRoot }: Certificates): JsonObject {
+  return { trusted_ca: { inline_string: bundles.map((bundle) => bundle.toPem()).join('') + oddRoot } };
+}
+
+/** The bootstrap's access log, and in it what else is needed to read a verdict. */
+function extendLog(config: Mutable): void {
+  const format = at(config, 'access_log', 0, 'typed_config', 'log_format') as Mutable;
+  const fields = at(format, 'json_format') as Record<string, string>;
+  const rbac = /\((envoy\.filters\.[a-z]+\.rbac):/u.exec(fields['shadow_denied_by'] ?? '')?.[1];
+  const metadata = (key: string): string => `%DYNAMIC_METADATA(${rbac}:${key})%`;
+  format['json_format'] = {
+    // Of what is enforced, the network filter tells the denial alone: see `mirrors`.
+    allowed_by: metadata('mirror_allow_shadow_effective_policy_id'),
+    audited_by: metadata('mirror_audit_shadow_effective_policy_id'),
+    ...fields,
+    shadow_allow_result: metadata('countersign_allow_shadow_engine_result'),
+    ...('method' in fields && { number: `%REQ(${NUMBER_HEADER})%` }),
+  };
+}
+
+function httpListener(which: Door, options: ConfigOptions): Mutable {
+  const listener = sidecarListener('http', options);
+  const manager = at(listener, 'filter_chains', 0, 'filters', 0, 'typed_config') as Mutable;
+  extendLog(manager);
+  if (which === 'forwarded') manager['use_remote_address'] = false;
+  manager['stat_prefix'] = which;
+  delete manager['route_config'];
+  manager['rds'] = { route_config_name: ROUTES, config_source: fromFile(options.folder, 'routes.json') };
+  manager['http_filters'] = (at(manager, 'http_filters') as Mutable[]).map((filter) =>
+    filter['config_discovery'] === undefined
+      ? filter
+      : { name: filter['name'], typed_config: at(filter, 'config_discovery', 'default_config') },
+  );
+  return door(listener, which, options.port, options);
+}
+
+function fromFile(folder: string, name: string): JsonObject {
+  return {
+    resource_api_version: 'V3',
+    path_config_source: { path: `${folder}/${name}`, watched_directory: { path: folder } },
+  };
+}
+
+/** The bootstrap of the Envoy that judges: HTTP listeners, whose routes (one for each policy set) come from a file. */
+export function envoyConfig(options: ConfigOptions): JsonObject {
+  const doors = Object.keys(DOOR_ADDRESSES) as Door[];
+  return {
+    node: { id: 'equality', cluster: 'equality' },
+    admin: { address: socket(DOOR_ADDRESSES.sidecar, options.adminPort) },
+    dynamic_resources: { lds_config: fromFile(options.folder, 'listeners.json') },
+    static_resources: {
+      listeners: [...doors.map((which) => httpListener(which, options) as JsonObject), echo(options)],
+      clusters: [
+        {
+          name: 'echo',
+          type: 'STATIC',
+          load_assignment: {
+            cluster_name: 'echo',
+            endpoints: [
+              {
+                lb_endpoints: [{ endpoint: { address: socket(DOOR_ADDRESSES.sidecar, options.echoPort) } }],
+              },
+            ],
+          },
+        },
+      ],
+    },
+  };
+}
+
+function socket(address: string, port: number): JsonObject {
+  return { socket_address: { address, port_value: port } };
+}
+
+function echo({ echoPort }: ConfigOptions): JsonObject {
+  return {
+    name: 'echo',
+    address: socket(DOOR_ADDRESSES.sidecar, echoPort),
+    filter_chains: [
+      {
+        filters: [
+          { name: 'echo', typed_config: { '@type': `${V3}extensions.filters.network.echo.v3.Echo` } },
+        ],
+      },
+    ],
+  };
+}
+
+/** One policy set's filters, in Envoy's JSON form, as they went over the wire. */
+export interface SetFilters {
+  /** Tells sets apart; never used twice in an Envoy's life. */
+  readonly id: string;
+  readonly filters: readonly { readonly name: string; readonly typed_config: JsonObject }[];
+}
+
+/** Routes: the set's number leads to a route that overrides the three filters. */
+export function routesResource(sets: readonly SetFilters[], version: string): Mutable {
+  const route = ({ id, filters }: SetFilters): JsonObject => ({
+    action: {
+      name: 'route',
+      typed_config: {
+        '@type': `${V3}config.route.v3.Route`,
+        name: id,
+        match: { prefix: '' },
+        direct_response: { status: 200 },
+        typed_per_filter_config: Object.fromEntries(
+          filters.map(({ name, typed_config: { '@type': _type, ...rbac } }): [string, JsonObject] => [
+            name,
+            { '@type': `${V3}extensions.filters.http.rbac.v3.RBACPerRoute`, rbac },
+          ]),
+        ),
+      },
+    },
+  });
+  const host: JsonObject = {
+    name: 'all',
+    domains: ['*'],
+    matcher: {
+      matcher_tree: {
+        input: {
+          name: 'set',
+          typed_config: {
+            '@type': `${V3}type.matcher.v3.HttpRequestHeaderMatchInput`,
+            header_name: SET_HEADER,
+          },
+        },
+        exact_match_map: { map: Object.fromEntries(sets.map((set) => [set.id, route(set)])) },
+      },
+    },
+  };
+  return resources(version, [
+    { '@type': `${V3}config.route.v3.RouteConfiguration`, name: ROUTES, virtual_hosts: [host] },
+  ]);
+}
+
+export interface TcpSet extends SetFilters {
+  readonly port: number;
+}
+
+export const TCP_DOORS: readonly Door[] = ['sidecar', 'sidecar6', 'open', 'plaintext'];
+
+/** Listeners: a port for each set, the same on every door. */
+export function listenersResource(
+  sets: readonly TcpSet[],
+  version: string,
+  options: ConfigOptions,
+): Mutable {
+  const listener = (set: TcpSet, which: Door): Mutable => {
+    const made = sidecarListener('tcp', options);
+    const chain = at(made, 'filter_chains', 0) as Mutable;
+    const proxy = (at(chain, 'filters') as Mutable[]).at(-1) ?? {};
+    const config = at(proxy, 'typed_config') as Mutable;
+    config['cluster'] = 'echo';
+    extendLog(config);
+    chain['filters'] = [...mirrors(set), ...set.filters, proxy];
+    return {
+      '@type': `${V3}config.listener.v3.Listener`,
+      ...door(made, which, set.port, options),
+    };
+  };
+  return resources(
+    version,
+    sets.flatMap((set) => TCP_DOORS.map((which) => listener(set, which))),
+  );
+}
+
+/**
+ * What the network filter does not tell about rules that it enforces, it tells about shadow rules: the same rules
+ * once more, enforced by nobody.
+ */
+function mirrors({ filters }: SetFilters): JsonObject[] {
+  return filters.flatMap(({ name, typed_config: config }): JsonObject[] => {
+    const [which, rules] = [name.slice(name.lastIndexOf('.') + 1), config['rules']];
+    if (rules === undefined || which === 'deny') return [];
+    const prefix = `mirror_${which}_`;
+    const mirror = {
+      '@type': config['@type'] ?? '',
+      stat_prefix: prefix,
+      shadow_rules: rules,
+      shadow_rules_stat_prefix: prefix,
+    };
+    return [{ name: prefix, typed_config: mirror }];
+  });
+}
+
+function resources(version: string, entries: readonly Mutable[]): Mutable {
+  return { version_info: version, resources: entries };
+}

@@ -1,0 +1,308 @@
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { compile } from '../../../src/policy/index.ts';
+import { envoyPath } from '../../harness/paths.ts';
+import { freePort } from '../../harness/ports.ts';
+import { Child } from '../../harness/process.ts';
+import { waitFor } from '../../harness/wait.ts';
+import type { Asked, Verdict } from '../case.ts';
+import type { Compiler, EvaluatedSet } from '../evaluated.ts';
+import { DOOR_ADDRESSES, SVIDS, withPort, type Door } from '../world.ts';
+import { makeCertificates, type Certificates } from './certificates.ts';
+import {
+  envoyConfig,
+  listenersResource,
+  routesResource,
+  TCP_DOORS,
+  type ConfigOptions,
+  type SetFilters,
+  type TcpSet,
+} from './config.ts';
+import { connect, doorOf, lineName, type Line } from './connect.ts';
+import { http1Line, http2Line, type HttpLine } from './http-client.ts';
+import { sayHello } from './tcp-client.ts';
+import { isJudged, verdictOf, type LogLine, type Status } from './verdicts.ts';
+import { Wire } from './wire.ts';
+
+/** Who may knock at a door. */
+const PROBES: Readonly<Record<Door, Partial<Asked>>> = {
+  sidecar: { peer: { kind: 'svid', id: SVIDS[0] ?? '' } },
+  sidecar6: { peer: { kind: 'svid', id: SVIDS[0] ?? '' }, ipv6: true },
+  forwarded: { peer: { kind: 'svid', id: SVIDS[0] ?? '' }, forwardedFor: '127.0.0.1' },
+  open: { peer: { kind: 'anonymous' } },
+  plaintext: {},
+};
+
+/** Filters that let everything pass. */
+const OPEN_FILTERS: SetFilters['filters'] = ['audit', 'deny', 'allow'].map((which) => ({
+  name: `countersign.authz.http.${which}`,
+  typed_config: {},
+}));
+
+/** One set with all that is asked of it. */
+export interface Hearing {
+  readonly set: EvaluatedSet;
+  readonly asked: readonly Asked[];
+}
+
+/** Connections that are busy at one time. */
+const PARALLEL = 24;
+
+/**
+ * A real Envoy that judges by compiled filters: hundreds of policy sets at once, HTTP ones a route each, TCP ones
+ * a port each. New sets reach it through files that it watches.
+ */
+export class Court {
+  readonly #certificates: Certificates;
+  readonly #folder: string;
+  readonly #options: ConfigOptions;
+  readonly #compiler: Compiler;
+  readonly #wire = new Wire();
+  readonly #lines = new Map<string, HttpLine>();
+  #child: Child | undefined;
+  #nextId = 0;
+
+  private constructor(certificates: Certificates, options: ConfigOptions, compiler: Compiler) {
+    this.#certificates = certificates;
+    this.#folder = options.folder;
+    this.#options = options;
+    this.#compiler = compiler;
+  }
+
+  /** @param compiler what makes the filters that Envoy judges by */
+  static async open(compiler: Compiler = compile): Promise<Court> {
+    const certificates = await makeCertificates();
+    const folder = mkdtempSync(join(tmpdir(), 'countersign-equality-'));
+    const host = DOOR_ADDRESSES.sidecar;
+    const [port, adminPort, echoPort] = [await freePort(host), await freePort(host), await freePort(host)];
+    return new Court(certificates, { certificates, folder, port, adminPort, echoPort }, compiler);
+  }
+
+  /** Port of every HTTP listener. */
+  get port(): number {
+    return this.#options.port;
+  }
+
+  /** A port for a TCP set. */
+  async tcpPort(): Promise<number> {
+    return await freePort(DOOR_ADDRESSES.sidecar);
+  }
+
+  async close(): Promise<void> {
+    for (const line of this.#lines.values()) line.close();
+    await this.#child?.stop(2_000);
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+
+  /** Envoy's verdicts, in the order asked. Sets whose filters Envoy refuses get a fault for each question. */
+  async judge(hearings: readonly Hearing[]): Promise<Verdict[][]> {
+    const fault = await this.#load(hearings);
+    if (fault === undefined) return await this.#hear(hearings);
+    if (hearings.length === 1)
+      return hearings.map(({ asked }) => asked.map(() => ({ verdict: 'DENY', fault })));
+    // Some set among them: each half by itself.
+    const half = hearings.length >> 1;
+    return [...(await this.judge(hearings.slice(0, half))), ...(await this.judge(hearings.slice(half)))];
+  }
+
+  #ids = new Map<EvaluatedSet, string>();
+
+  /** @returns what Envoy has against these filters; undefined: they are in force */
+  async #load(hearings: readonly Hearing[]): Promise<string | undefined> {
+    this.#ids = new Map();
+    const http: SetFilters[] = [];
+    const tcp: TcpSet[] = [];
+    for (const { set } of hearings) {
+      this.#nextId += 1;
+      const id = `s${this.#nextId}`;
+      this.#ids.set(set, id);
+      const { audit, deny, allow } = set.compiled(this.#compiler);
+      const filters = [audit, deny, allow].map((filter) => this.#wire.pass(filter));
+      if (set.set.protocol === 'http') http.push({ id, filters });
+      else tcp.push({ id, filters, port: set.port });
+    }
+    // So that what is awaited is there even when no set speaks HTTP.
+    this.#nextId += 1;
+    const probe = `s${this.#nextId}`;
+    const said = this.#child?.stderr.length ?? 0;
+    this.#write('listeners.json', listenersResource(tcp, probe, this.#options));
+    this.#write('routes.json', routesResource([...http, { id: probe, filters: OPEN_FILTERS }], probe));
+    this.#start();
+    const fault = await this.#inForce(probe, tcp, said);
+    writeFileSync(this.#accessLog, '');
+    return fault;
+  }
+
+  #write(name: string, content: unknown): void {
+    const path = join(this.#folder, name);
+    writeFileSync(`${path}.new`, JSON.stringify(content));
+    renameSync(`${path}.new`, path);
+  }
+
+  #start(): void {
+    if (this.#child?.running === true) return;
+    const config = join(this.#folder, 'envoy.json');
+    writeFileSync(config, JSON.stringify(envoyConfig(this.#options)));
+    this.#child = new Child('the judging Envoy', envoyPath(), [
+      ...['-c', config, '--disable-hot-restart', '--concurrency', '1', '--log-level', 'warning'],
+      ...['--file-flush-interval-msec', '10', '--drain-time-s', '1'],
+    ]);
+  }
+
+  /** Waits until the newest sets answer on every door. */
+  async #inForce(probe: string, tcp: readonly TcpSet[], said: number): Promise<string | undefined> {
+    const ask = (door: Door): Asked => ({
+      ...{ peer: { kind: 'plaintext' }, ipv6: false, source: '127.77.1.1', sni: undefined, http: 1 },
+      ...{ method: 'GET', path: '/', host: 'probe', headers: [], forwardedFor: undefined },
+      ...PROBES[door],
+    });
+    const line = (door: Door, port: number): Line => ({ asked: ask(door), door, port, alpn: undefined });
+    const answered = async (door: Door): Promise<boolean> => {
+      const ticket = { set: probe, number: 'probe' };
+      // The listener's own filters deny: the route is there, and lifts them.
+      return (await (await this.#httpLine(line(door, this.port))).ask(ask(door), ticket)) === 200;
+    };
+    const waiting = new Set(Object.keys(PROBES) as Door[]);
+    const ports = new Set(tcp.map(({ port }) => port));
+    return await waitFor<{ fault?: string }>(
+      'Envoy to take the policy sets',
+      async () => {
+        const fault = this.#complaint(said);
+        if (fault !== undefined) return { fault };
+        for (const door of waiting) if (await answered(door)) waiting.delete(door);
+        for (const port of ports) {
+          for (const door of TCP_DOORS) (await connect(line(door, port), this.#certificates)).destroy();
+          ports.delete(port);
+        }
+        return waiting.size === 0 ? {} : undefined;
+      },
+      { everyMs: 5, timeoutMs: 60_000 },
+    ).then(({ fault }) => fault);
+  }
+
+  /** What Envoy said against its configuration since then, or that it died of it. */
+  #complaint(said: number): string | undefined {
+    const child = this.#child;
+    if (child === undefined) return undefined;
+    if (!child.running) {
+      for (const line of this.#lines.values()) line.close();
+      this.#lines.clear();
+      return `Envoy ended: ${child.stderr.slice(-2_000)}`;
+    }
+    return /(?:rejected|[Ee]rror adding|error updating)[^]*/u
+      .exec(child.stderr.slice(said))?.[0]
+      .slice(0, 2_000);
+  }
+
+  async #hear(hearings: readonly Hearing[]): Promise<Verdict[][]> {
+    const heard: Heard[] = [];
+    const queues = new Map<string, (() => Promise<void>)[]>();
+    for (const [index, { set, asked: questions }] of hearings.entries()) {
+      for (const [at, asked] of questions.entries()) {
+        const line = lineOf(asked, set);
+        const name = lineName(line);
+        const queue = queues.get(name) ?? [];
+        queues.set(name, queue);
+        queue.push(async () => {
+          const { status, key } = await this.#ask(line, set, `${index}.${at}`);
+          heard.push({ index, at, status, key });
+        });
+      }
+    }
+    await inParallel([...queues.values()]);
+    const judged = heard.filter(({ status }) => isJudged(status));
+    const log = await this.#log(new Set(judged.map(({ key }) => key)));
+    const verdicts: Verdict[][] = hearings.map(() => []);
+    for (const { index, at, status, key } of heard) {
+      const [hearing, row] = [hearings[index], verdicts[index]];
+      if (hearing !== undefined && row !== undefined) row[at] = verdictOf(status, log.get(key), hearing.set);
+    }
+    return verdicts;
+  }
+
+  /** @returns what Envoy answered, and under what its access log tells of it */
+  async #ask(line: Line, set: EvaluatedSet, number: string): Promise<Pick<Heard, 'status' | 'key'>> {
+    if (set.set.protocol === 'tcp') {
+      const { status, source } = await sayHello(await connect(line, this.#certificates));
+      return { status, key: `${source} ${DOOR_ADDRESSES[line.door]} ${line.port}` };
+    }
+    const asked = withPort(line.asked, set.port);
+    const ticket = { set: this.#ids.get(set) ?? '', number };
+    let status: number | undefined;
+    // A connection that Envoy has just closed gives no answer: the next one does.
+    for (let attempt = 0; attempt < 3 && status === undefined; attempt += 1) {
+      status = await (await this.#httpLine(line)).ask(asked, ticket);
+    }
+    return { status, key: number };
+  }
+
+  async #httpLine(line: Line): Promise<HttpLine> {
+    const name = lineName(line);
+    const open = this.#lines.get(name);
+    if (open?.usable() === true) return open;
+    open?.close();
+    const socket = await connect(line, this.#certificates);
+    const made = line.alpn === 'h2' ? http2Line(socket) : http1Line(socket);
+    this.#lines.set(name, made);
+    return made;
+  }
+
+  /** The access log's lines of these requests and connections. */
+  async #log(wanted: ReadonlySet<string>): Promise<ReadonlyMap<string, LogLine>> {
+    const found = new Map<string, LogLine>();
+    let read = 0;
+    await waitFor(`the access log of ${wanted.size} requests`, () => {
+      const bytes = readFileSync(this.#accessLog);
+      const end = bytes.lastIndexOf(0x0a) + 1;
+      for (const text of bytes.subarray(read, end).toString('utf8').split('\n')) {
+        if (text === '') continue;
+        const line = JSON.parse(text) as LogLine;
+        const key = keyOf(line);
+        if (wanted.has(key)) found.set(key, line);
+      }
+      read = end;
+      return found.size === wanted.size ? true : undefined;
+    }).catch(() => undefined); // What is missing then, is missing in the verdict.
+    return found;
+  }
+
+  get #accessLog(): string {
+    return join(this.#folder, 'access.log');
+  }
+}
+
+/** One question's answer, not yet a verdict. */
+interface Heard {
+  readonly index: number;
+  readonly at: number;
+  readonly status: Status;
+  readonly key: string;
+}
+
+function lineOf(asked: Asked, set: EvaluatedSet): Line {
+  const { protocol } = set.set;
+  const door = doorOf(asked, protocol);
+  const tlsHttp = protocol === 'http' && door !== 'plaintext';
+  return { asked, door, port: set.port, alpn: tlsHttp ? HTTP_VERSIONS[asked.http] : undefined };
+}
+
+const HTTP_VERSIONS = { 1: 'http/1.1', 2: 'h2' } as const;
+
+/** The number of a request; the two ends of a connection. */
+function keyOf({ number, source_address: source, destination_address: destination }: LogLine): string {
+  if (typeof number === 'string') return number;
+  const [, host = '', port = ''] = /^\[?(.*?)\]?:(\d+)$/u.exec(destination) ?? [];
+  return `${source} ${host} ${port}`;
+}
+
+/** Runs each queue in its order, several queues at a time. */
+async function inParallel(queues: readonly (readonly (() => Promise<void>)[])[]): Promise<void> {
+  const rest = [...queues].sort((a, b) => a.length - b.length);
+  const work = async (): Promise<void> => {
+    for (let queue = rest.pop(); queue !== undefined; queue = rest.pop()) {
+      for (const step of queue) await step();
+    }
+  };
+  await Promise.all(Array.from({ length: PARALLEL }, work));
+}

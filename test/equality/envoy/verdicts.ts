@@ -1,0 +1,70 @@
+import type { Verdict } from '../case.ts';
+import type { EvaluatedSet } from '../evaluated.ts';
+
+/** A line of the access log, with what a verdict is read from. Absent or null: there was nothing. */
+export interface LogLine {
+  readonly source_address: string;
+  readonly destination_address: string;
+  readonly number?: string | null;
+  readonly details?: string | null;
+  readonly allowed_by?: string | null;
+  readonly audited_by?: string | null;
+  readonly shadow_denied_by?: string | null;
+  readonly shadow_allowed_by?: string | null;
+  readonly shadow_allow_result?: string | null;
+}
+
+/** What Envoy's answer and its access log say. */
+export function verdictOf(status: Status, line: LogLine | undefined, set: EvaluatedSet): Verdict {
+  if (!isJudged(status)) return { verdict: 'REFUSED' };
+  const passed = status === 200 || status === 'echoed';
+  if (!passed && status !== 403 && status !== 'ended') {
+    return { verdict: 'DENY', fault: `status ${status}, ${line?.details ?? 'no details'}` };
+  }
+  if (line === undefined) return { verdict: 'DENY', fault: 'no line in the access log' };
+  return judged(passed, line, set);
+}
+
+/**
+ * Of an HTTP request, or what became of a TCP connection. undefined: no answer at all, as from a reader of HTTP/2
+ * that resets a stream for its head.
+ */
+export type Status = number | 'echoed' | 'ended' | undefined;
+
+/** False for what Envoy refused before any policy was asked, and may not have logged. */
+export function isJudged(status: Status): boolean {
+  return status !== 400 && status !== undefined;
+}
+
+function judged(passed: boolean, line: LogLine, set: EvaluatedSet): Verdict {
+  const denied = deniedBy(line);
+  return {
+    verdict: passed ? 'ALLOW' : 'DENY',
+    rule: passed ? text(line.allowed_by) : denied,
+    audited: text(line.audited_by),
+    shadow: shadowOf(passed, line, set),
+  };
+}
+
+/**
+ * What shadow and enforced rules say together. Where the deny filter denied, the allow filter was never asked, and
+ * never needed to be; its own shadow rules hold the enforced ones as well.
+ */
+function shadowOf(passed: boolean, line: LogLine, { tried }: EvaluatedSet): Verdict['shadow'] {
+  if (!tried.any) return undefined;
+  const denied = [deniedBy(line), text(line.shadow_denied_by)].filter((name) => name !== undefined);
+  if (denied.length > 0) return { verdict: 'DENY', rule: denied.sort()[0] };
+  if (!tried.allow) return { verdict: passed ? 'ALLOW' : 'DENY', rule: text(line.allowed_by) };
+  const allowed = text(line.shadow_allow_result) === 'allowed';
+  return { verdict: allowed ? 'ALLOW' : 'DENY', rule: text(line.shadow_allowed_by) };
+}
+
+/** `none`: no rule allowed it. */
+function deniedBy({ details }: LogLine): string | undefined {
+  const rule = /rbac_access_denied_matched_policy\[(.*)\]/u.exec(details ?? '')?.[1];
+  return rule === 'none' ? undefined : rule;
+}
+
+function text(value: string | null | undefined): string | undefined {
+  return value === null || value === undefined || value === '-' || value === '' ? undefined : value;
+}

@@ -1,0 +1,110 @@
+import {
+  compile,
+  Evaluator,
+  normalizePath,
+  parseAuthorizationPolicy,
+  policiesFor,
+  renderIssues,
+  ruleName,
+  type AuthorizationPolicy,
+  type CompiledFilters,
+  type CompileOptions,
+  type MeshSettings,
+  type Request,
+  type RuleRef,
+} from '../../src/policy/index.ts';
+import type { Asked, PolicySet, Verdict } from './case.ts';
+import { doorOf, sourceOf } from './envoy/connect.ts';
+import { DOOR_ADDRESSES, withPort } from './world.ts';
+
+/** Whose filters are compiled: a pod that policies of two namespaces select. */
+const TARGET = { namespace: 'a', labels: { app: 'x' } };
+
+export type Compiler = (
+  policies: readonly AuthorizationPolicy[],
+  options: CompileOptions,
+) => Pick<CompiledFilters, 'audit' | 'deny' | 'allow'>;
+
+/** A set's policies, read by Countersign's parser, for one port. @throws Error where the parser refuses one */
+export class EvaluatedSet {
+  readonly set: PolicySet;
+  readonly port: number;
+  readonly policies: readonly AuthorizationPolicy[];
+  readonly #settings: MeshSettings;
+  readonly #evaluator: Evaluator;
+
+  constructor(set: PolicySet, port: number) {
+    this.set = set;
+    this.port = port;
+    this.#settings = { trustDomain: 'td1', rootNamespace: 'root', defaultAction: set.defaultAction };
+    const parsed = withPort(set.documents, port).map((document) => {
+      const result = parseAuthorizationPolicy(document);
+      if (!result.ok) throw new Error(`${renderIssues(result.issues)}\n${JSON.stringify(document)}`);
+      return result.policy;
+    });
+    this.policies = policiesFor(parsed, TARGET, this.#settings);
+    this.#evaluator = new Evaluator(this.policies, { settings: this.#settings });
+  }
+
+  compiled(compiler: Compiler = compile): ReturnType<Compiler> {
+    const { protocol, portKnown } = this.set;
+    return compiler(this.policies, {
+      protocol,
+      settings: this.#settings,
+      ...(portKnown && { port: this.port }),
+    });
+  }
+
+  /** What Countersign's evaluator says. */
+  verdict(asked: Asked): Verdict {
+    const request = requestOf(withPort(asked, this.port), this.set.protocol, this.port);
+    if (request.protocol === 'http' && normalizePath(request.path ?? '') === undefined) {
+      return { verdict: 'REFUSED' };
+    }
+    const { verdict, decidedBy, audited, shadow } = this.#evaluator.decide(request);
+    return {
+      verdict,
+      rule: nameOf(decidedBy),
+      audited: nameOf(audited[0]),
+      shadow: shadow && { verdict: shadow.verdict, rule: nameOf(shadow.decidedBy) },
+    };
+  }
+
+  /** Shadow policies are there that could change an answer; and an ALLOW policy is among them. */
+  get tried(): { readonly any: boolean; readonly allow: boolean } {
+    const shadow = this.policies.filter(({ mode, action }) => mode === 'Shadow' && action !== 'AUDIT');
+    return { any: shadow.length > 0, allow: shadow.some(({ action }) => action === 'ALLOW') };
+  }
+}
+
+function nameOf(rule: RuleRef | undefined): string | undefined {
+  return rule && ruleName(rule);
+}
+
+/** The question as the evaluator takes it. */
+export function requestOf(asked: Asked, protocol: 'http' | 'tcp', port: number): Request {
+  const door = doorOf(asked, protocol);
+  const common = {
+    protocol,
+    principal: principalOf(asked),
+    sourceIp: sourceOf(asked, door),
+    remoteIp: door === 'forwarded' ? asked.forwardedFor : undefined,
+    destinationIp: DOOR_ADDRESSES[door],
+    destinationPort: port,
+    sni: door === 'plaintext' ? undefined : asked.sni,
+  };
+  const { method, path, host } = asked;
+  if (protocol === 'http') return { ...common, method, path, host, headers: headersOf(asked) };
+  return { ...common, method: undefined, path: undefined, host: undefined, headers: {} };
+}
+
+function principalOf({ peer }: Asked): string | undefined {
+  if (peer.kind === 'svid') return peer.id;
+  return peer.kind === 'odd' ? (peer.names.uri[0] ?? peer.names.dns[0]) : undefined;
+}
+
+function headersOf({ headers }: Asked): Record<string, string[]> {
+  const byName: Record<string, string[]> = {};
+  for (const [name, value] of headers) (byName[name.toLowerCase()] ??= []).push(value);
+  return byName;
+}

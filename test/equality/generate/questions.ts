@@ -1,0 +1,156 @@
+import * as fc from 'fast-check';
+import type { Asked, Condition, PolicySet, RuleDocument } from '../case.ts';
+import { CLIENT_ADDRESSES, ODD_PEERS, PORT, SVIDS, type Peer } from '../world.ts';
+import { instances, neighbours, pathNeighbours, svidsFor } from './edges.ts';
+import { HEADER_VALUES, PATHS } from './values.ts';
+
+/** What a rule says about one thing that a request has. */
+interface Aim {
+  readonly wanted: readonly string[];
+  readonly unwanted: readonly string[];
+}
+
+/** One way through a rule: one `from`, one `to`, all of `when`. */
+interface Way {
+  readonly source: Readonly<Record<string, readonly string[]>>;
+  readonly operation: Readonly<Record<string, readonly string[]>>;
+  readonly when: readonly Condition[];
+}
+
+const NO_WAY: Way = { source: {}, operation: {}, when: [] };
+
+function ways({ from = [], to = [], when = [] }: RuleDocument): Way[] {
+  const sources = from.length === 0 ? [{}] : from.map(({ source }) => source);
+  const operations = to.length === 0 ? [{}] : to.map(({ operation }) => operation);
+  return sources.flatMap((source) => operations.map((operation) => ({ source, operation, when })));
+}
+
+/** @param fields the fields of a clause, @param keys the keys of `when` that speak of the same */
+function aimOf(
+  way: Way,
+  fields: Readonly<Record<string, readonly string[]>>,
+  field: string,
+  keys: RegExp,
+): Aim {
+  const conditions = way.when.filter(({ key }) => keys.test(key));
+  const negative = `not${field.charAt(0).toUpperCase()}${field.slice(1)}`;
+  return {
+    wanted: [...(fields[field] ?? []), ...conditions.flatMap(({ values = [] }) => values)],
+    unwanted: [...(fields[negative] ?? []), ...conditions.flatMap(({ notValues = [] }) => notValues)],
+  };
+}
+
+/** Mostly what is wanted, else what stands beside it, what is unwanted, or anything. */
+function near(
+  { wanted, unwanted }: Aim,
+  anything: readonly string[],
+  beside: (text: string) => readonly string[] = neighbours,
+): fc.Arbitrary<string> {
+  const hits = wanted.flatMap(instances);
+  const excluded = unwanted.flatMap(instances);
+  const named = [...hits, ...excluded];
+  const choices = [{ weight: 3, arbitrary: fc.constantFrom(...anything) }];
+  if (hits.length > 0) choices.push({ weight: 9, arbitrary: fc.constantFrom(...hits) });
+  if (excluded.length > 0) choices.push({ weight: 2, arbitrary: fc.constantFrom(...excluded) });
+  if (named.length > 0) {
+    choices.push({ weight: 4, arbitrary: fc.constantFrom(...named.flatMap((text) => beside(text))) });
+  }
+  return fc.oneof(...choices);
+}
+
+const svid = (id: string): Peer => ({ kind: 'svid', id });
+
+function peer(way: Way): fc.Arbitrary<Peer> {
+  const keys: Readonly<Record<string, string>> = {
+    principals: 'source.principal',
+    namespaces: 'source.namespace',
+    serviceAccounts: 'source.serviceAccount',
+    trustDomains: 'source.trustDomain',
+  };
+  let fitting = [...SVIDS];
+  for (const [field, key] of Object.entries(keys)) {
+    const { wanted } = aimOf(way, way.source, field, new RegExp(`^${key}$`, 'u'));
+    if (wanted.length === 0) continue;
+    const fit = new Set(wanted.flatMap((value) => svidsFor(field, value)));
+    fitting = fitting.filter((id) => fit.has(id));
+  }
+  return fc.oneof(
+    { weight: fitting.length > 0 ? 10 : 0, arbitrary: fc.constantFrom(...(fitting.length > 0 ? fitting : SVIDS)).map(svid) },
+    { weight: 4, arbitrary: fc.constantFrom(...SVIDS).map(svid) },
+    { weight: 1, arbitrary: fc.constantFrom(...ODD_PEERS) },
+    { weight: 2, arbitrary: fc.constantFrom<Peer>({ kind: 'anonymous' }, { kind: 'plaintext' }, { kind: 'plaintext' }) },
+  );
+}
+
+/** Names that HTTP/1.1's reader in Envoy takes, and that a client may send without a body. */
+const HTTP1_METHODS = new Set(['GET', 'POST', 'PUT', 'DELETE', 'HEAD', 'PATCH', 'OPTIONS']);
+
+/** What may stand in the head of a request as it is: no control character, no blank that would end a word. */
+const isWord = (text: string): boolean => /^[!-~]+$/u.test(text);
+
+function headers(way: Way): fc.Arbitrary<(readonly [string, string])[]> {
+  const named = way.when.flatMap(({ key, values = [], notValues = [] }) => {
+    const name = /^request\.headers\[([^:][^\]]*)\]$/u.exec(key)?.[1];
+    return name === undefined || name === 'host' ? [] : [{ name, aim: { wanted: values, unwanted: notValues } }];
+  });
+  const asSent = (name: string): fc.Arbitrary<string> =>
+    fc.constantFrom(name, name.toLowerCase(), name.toUpperCase());
+  const several = named.map(({ name, aim }) =>
+    fc
+      .array(fc.tuple(asSent(name), near(aim, ['', ...HEADER_VALUES])), { maxLength: 3, size: 'max' })
+      .map((list) => list.map(([as, value]) => [as, value.trim()] as const)),
+  );
+  const other = fc.array(fc.tuple(fc.constantFrom('x-a', 'x-b', 'accept', 'x-d'), fc.constantFrom('', ...HEADER_VALUES)), {
+    maxLength: 1,
+  });
+  return fc.tuple(other, ...several).map((lists) => lists.flat());
+}
+
+/** A request near the edges of one of the set's rules. */
+export function question({ documents, protocol }: PolicySet): fc.Arbitrary<Asked> {
+  const all = documents.flatMap(({ spec }) => (spec.rules ?? []).flatMap(ways));
+  return fc.constantFrom(...(all.length > 0 ? all : [NO_WAY])).chain((way) => {
+    const aim = (field: string, keys: RegExp): Aim => aimOf(way, way.operation, field, keys);
+    const remote = aimOf(way, way.source, 'remoteIpBlocks', /^remote\.ip$/u);
+    const speaksOfRemote = remote.wanted.length + remote.unwanted.length > 0;
+    return fc
+      .record({
+        peer: peer(way),
+        ipv6: fc.integer({ min: 0, max: 5 }).map((dice) => dice === 0),
+        source: fc.constantFrom(...CLIENT_ADDRESSES),
+        sni: near(aimOf(way, {}, '', /^connection\.sni$/u), ['', '', 'a.sni', 'b.sni', 'c', 'A.sni']).map((name) =>
+          /^[\w-]+(\.[\w-]+)*$/u.test(name) ? name : undefined,
+        ),
+        http: fc.constantFrom<1 | 2>(1, 1, 2),
+        method: near(aim('methods', /^request\.headers\[:method\]$/u), ['GET', 'POST', 'PUT']).filter(
+          (name) => /^[A-Za-z-]+$/u.test(name) && name !== 'CONNECT',
+        ),
+        path: near(aim('paths', /^request\.headers\[:path\]$/u), [...PATHS, '/q'], pathNeighbours),
+        host: near(aim('hosts', /^request\.headers\[(host|:authority)\]$/u), ['a.example', 'zz', `a.example:${PORT}`]),
+        headers: headers(way),
+        forwardedFor: fc.oneof(
+          { weight: speaksOfRemote ? 1 : 9, arbitrary: fc.constant(undefined) },
+          {
+            weight: speaksOfRemote ? 3 : 1,
+            arbitrary: fc.constantFrom('10.1.2.3', '127.77.1.1', '2001:db8::1', '10.1.2.4'),
+          },
+        ),
+      })
+      .map((asked) => sendable(asked, protocol));
+  });
+}
+
+/** The nearest question that can be sent at all, and that says nothing twice. */
+function sendable(asked: Asked, protocol: PolicySet['protocol']): Asked {
+  const shown = protocol === 'http' && asked.peer.kind === 'svid' && !asked.ipv6;
+  const http = asked.peer.kind === 'plaintext' ? 1 : asked.http;
+  const method = http === 1 && !HTTP1_METHODS.has(asked.method) ? 'GET' : asked.method;
+  return {
+    ...asked,
+    http,
+    method,
+    path: isWord(asked.path) ? asked.path : '/a',
+    host: isWord(asked.host) ? asked.host : 'a.example',
+    forwardedFor: shown ? asked.forwardedFor : undefined,
+  };
+}
