@@ -72,7 +72,9 @@ function stopSignal(log: Logger): Promise<NodeJS.Signals> {
       process.on(signal, () => {
         if (asked) {
           log.warn({ signal }, 'stopping at once');
-          process.exit(1);
+          // As if it had never been caught: process.exit would wait for a read that hangs.
+          process.removeAllListeners(signal);
+          process.kill(process.pid, signal);
         }
         asked = true;
         resolve(signal);
