@@ -47,6 +47,7 @@ export function channel(
 
 /** An Envoy as far as the control plane can tell: one aggregated delta stream that acknowledges what it gets. */
 export class EnvoyClient {
+  readonly client: grpc.Client;
   readonly call: grpc.ClientDuplexStream<Buffer, Buffer>;
   /** By type and name: what it runs. */
   readonly resources: Map<string, { readonly version: string; readonly body: Uint8Array }> = new Map();
@@ -55,16 +56,15 @@ export class EnvoyClient {
   responses = 0;
   /** Answers with this error instead of acknowledging. */
   rejectWith: string | undefined;
-  readonly #client: grpc.Client;
   #end: grpc.StatusObject | undefined;
   #changed: (() => void) | undefined;
 
   constructor(controlPlane: TestControlPlane, token: string | undefined) {
-    this.#client = new grpc.Client(...channel(controlPlane));
+    this.client = new grpc.Client(...channel(controlPlane));
     const metadata = new grpc.Metadata();
     if (token !== undefined) metadata.set('authorization', `Bearer ${token}`);
     const same = (bytes: Buffer): Buffer => bytes;
-    this.call = this.#client.makeBidiStreamRequest(
+    this.call = this.client.makeBidiStreamRequest(
       '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources',
       same,
       same,
@@ -76,7 +76,7 @@ export class EnvoyClient {
     this.call.on('error', () => undefined);
     this.call.on('status', (end: grpc.StatusObject) => {
       this.#end = end;
-      this.#client.close();
+      this.client.close();
       this.#changed?.();
     });
   }
@@ -129,7 +129,7 @@ export class EnvoyClient {
 
   close(): void {
     this.call.cancel();
-    this.#client.close();
+    this.client.close();
   }
 
   #take(response: DeltaResponse): void {

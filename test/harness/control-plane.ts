@@ -56,6 +56,11 @@ export class TestControlPlane {
     return this.#child.pid;
   }
 
+  /** Of the process that runs now: its exit code, null where a signal ended it. */
+  get exited(): Promise<number | null> {
+    return this.#child.exited;
+  }
+
   get bundle(): string {
     return join(this.dataDir, 'bundle.pem');
   }
