@@ -9,7 +9,7 @@ const config: ViteUserConfig = defineConfig({
     // Two cores are the smallest machine this runs on; more workers would only make process tests flaky.
     maxWorkers: 2,
     testTimeout: 30_000,
-    hookTimeout: 60_000,
+    hookTimeout: 120_000,
   },
 });
 

@@ -39,7 +39,12 @@ export class TestControlPlane {
     const address = `127.0.0.1:${await freePort()}`;
     const admin = `127.0.0.1:${await freePort()}`;
     const controlPlane = new TestControlPlane({ ...options, address, admin, flags: options.flags ?? [] });
-    await controlPlane.ready();
+    try {
+      await controlPlane.ready();
+    } catch (error) {
+      await controlPlane.killHard();
+      throw error;
+    }
     return controlPlane;
   }
 
@@ -73,11 +78,15 @@ export class TestControlPlane {
   }
 
   async ready(): Promise<void> {
-    await waitFor('the control plane to be ready', async () => {
-      this.#child.assertRunning();
-      const response = await fetch(`http://${this.admin}/readyz`);
-      return response.status === 200 ? true : undefined;
-    });
+    await waitFor(
+      'the control plane to be ready',
+      async () => {
+        this.#child.assertRunning();
+        const response = await fetch(`http://${this.admin}/readyz`);
+        return response.status === 200 ? true : undefined;
+      },
+      { timeoutMs: 60_000 },
+    );
   }
 
   async metrics(): Promise<string> {

@@ -94,7 +94,7 @@ export class TestEnvoy {
         const response = await fetch(`http://127.0.0.1:${this.adminPort}/ready`);
         return response.status === 200 ? true : undefined;
       },
-      { timeoutMs: 30_000 },
+      { timeoutMs: 60_000 },
     );
   }
 
