@@ -6,7 +6,7 @@ const WRAPPER = /^\.google\.protobuf\.(?:U?Int32|U?Int64|Bool|String|Bytes|Float
 
 /**
  * Protobuf's canonical JSON in the form that protobufjs takes: a wrapper such as `google.protobuf.UInt32Value` is
- * a bare value in the one and a message in the other.
+ * a bare value in the one and a message in the other, a `google.protobuf.Duration` the text `1.5s`.
  */
 export function fromCanonicalJson(type: protobuf.Type, message: Message): Message {
   const url = type.fullName === '.google.protobuf.Any' ? message['@type'] : undefined;
@@ -27,7 +27,14 @@ function fieldValue(field: protobuf.Field | undefined, value: unknown): unknown 
 
 function messageValue(type: protobuf.Type, value: unknown): unknown {
   if (isMessage(value)) return fromCanonicalJson(type, value);
+  if (type.fullName === '.google.protobuf.Duration' && typeof value === 'string') return duration(value);
   return WRAPPER.test(type.fullName) ? { value } : value;
+}
+
+/** What is no duration stays as it is, and protobufjs refuses it. */
+function duration(text: string): unknown {
+  const [, seconds, fraction = ''] = /^(\d{1,12})(?:\.(\d{1,9}))?s$/u.exec(text) ?? [];
+  return seconds === undefined ? text : { seconds: Number(seconds), nanos: Number(fraction.padEnd(9, '0')) };
 }
 
 function isMessage(value: unknown): value is Message {

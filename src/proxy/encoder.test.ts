@@ -45,6 +45,22 @@ describe('ResourceEncoder', () => {
     });
   });
 
+  it('takes a duration as its text, and refuses one that is none', () => {
+    const http = 'type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz';
+    const encoded = (timeout: string): Readonly<Record<string, unknown>> => {
+      const service = { server_uri: { uri: 'http://p', cluster: 'p', timeout } };
+      const config = { '@type': http, http_service: service };
+      return decode(
+        EXTENSION_CONFIG_TYPE,
+        encoder.encode(EXTENSION_CONFIG_TYPE, 'f', { typed_config: config }).body,
+      );
+    };
+    expect(encoded('1.5s')).toMatchObject({
+      typed_config: { http_service: { server_uri: { timeout: { nanos: 500_000_000 } } } },
+    });
+    expect(() => encoded('soon')).toThrow();
+  });
+
   it('keeps bytes as they are, and gives equal content an equal version', () => {
     const secret = { tls_certificate: { certificate_chain: { inline_bytes: Buffer.from('chain') } } };
     const { body, version } = encoder.encode(SECRET_TYPE, 'default', secret);
