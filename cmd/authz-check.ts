@@ -1,6 +1,4 @@
-import { readFile } from 'node:fs/promises';
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { parseDocument } from 'yaml';
 import { SpiffeId } from '../src/identity/index.ts';
 import {
   evaluate,
@@ -16,6 +14,7 @@ import {
   addAuthzOptions,
   parseLabels,
   parsePort,
+  readMapping,
   readPolicies,
   settingsOf,
   type AuthzFlags,
@@ -41,10 +40,11 @@ interface Flags extends AuthzFlags {
   readonly sni?: string;
   readonly claims?: string;
   readonly filterMetadata?: string;
+  readonly authorizerSays?: 'allow' | 'deny';
   readonly at?: number;
 }
 
-/** Exit codes: 0 allowed, 1 denied. */
+/** Exit codes: 0 allowed, 1 denied, 2 could not tell. */
 export function authzCheckCommand(): Command {
   const command = new Command('check')
     .description('say whether a request would be allowed, by which rule, or what it lacks')
@@ -65,21 +65,27 @@ export function authzCheckCommand(): Command {
     .option('--remote-ip <ip>', "the caller's address behind proxies (default: the peer address)")
     .option('--destination-ip <ip>', "the called workload's address")
     .option('--sni <name>', 'the server name of the TLS connection')
+    .addOption(
+      new Option(
+        '--authorizer-says <verdict>',
+        "an external authorizer's answer, where a CUSTOM rule asks it",
+      ).choices(['allow', 'deny']),
+    )
     .option('--at <time>', 'when the request arrives, as 2027-01-31T18:00:00Z (default: now)', parseAt)
     .option('--claims <file>', "the verified token's payload: a JSON or YAML mapping; absent: no token")
     .option('--filter-metadata <file>', "what other filters wrote: {'envoy.filters.http.x': {key: value}}");
   return addAuthzOptions(command, 'table').action(async (flags: Flags) => {
     const request = await requestOf(flags);
-    const input = await readPolicies(flags);
-    const settings = settingsOf(flags, flags.from?.trustDomain.name ?? 'cluster.local');
+    const settings = await settingsOf(flags, flags.from?.trustDomain.name ?? 'cluster.local');
+    const input = await readPolicies(flags, settings);
     const target = { namespace: flags.to.namespace, labels: labelsOf(flags, input) };
     const decision = evaluate(policiesFor(input.policies, target, settings), request, {
       settings,
       nowMs: Date.now,
     });
-    if (flags.output === 'table') process.stdout.write(inWords(decision));
+    if (flags.output === 'table') process.stdout.write(inWords(decision, request.authorizerSays));
     else printData(decision, flags.output);
-    process.exitCode = decision.verdict === 'ALLOW' ? 0 : 1;
+    process.exitCode = exitCode(decision, request.authorizerSays);
   });
 }
 
@@ -116,27 +122,28 @@ async function requestOf(flags: Flags): Promise<Request> {
     host: flags.host,
     headers: flags.header,
     ...(flags.at !== undefined && { nowMs: flags.at }),
+    ...(flags.authorizerSays !== undefined && {
+      authorizerSays: flags.authorizerSays === 'allow' ? 'ALLOW' : 'DENY',
+    }),
     ...(claims && { claims }),
     ...(metadata && { filterMetadata: metadata }),
   };
 }
 
-async function readMapping(file: string, flag: string): Promise<Readonly<Record<string, unknown>>> {
-  const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    throw new Error(
-      `${flag}: cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`,
-    );
-  });
-  const document = parseDocument(text);
-  const value: unknown = document.errors.length > 0 ? undefined : document.toJS({ maxAliasCount: 100 });
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };
-  throw new Error(
-    `${flag}: ${file} holds no mapping; write {"iss": "...", "sub": "..."}, not the token itself`,
-  );
+/** Whom nobody can speak for: an ALLOW that an authorizer has not confirmed is no yes. */
+function exitCode({ verdict, asks }: Decision, authorizerSays: Request['authorizerSays']): number {
+  if (verdict === 'DENY') return 1;
+  return asks === undefined || authorizerSays !== undefined ? 0 : 2;
 }
 
-function inWords({ verdict, decidedBy, reason, audited, shadow, nearest }: Decision): string {
-  const lines = [verdict, `  reason   ${reason}`];
+function inWords(decision: Decision, authorizerSays: Request['authorizerSays']): string {
+  const { verdict, decidedBy, reason, audited, shadow, nearest, asks } = decision;
+  const open = exitCode(decision, authorizerSays) === 2;
+  const lines = [
+    open ? `${verdict}, if ${asks?.provider} allows it (state its answer by --authorizer-says)` : verdict,
+    `  reason   ${reason}`,
+  ];
+  if (asks !== undefined) lines.push(`  asks     ${asks.provider}, by ${ruleName(asks.rule)}`);
   if (decidedBy !== undefined) lines.push(`  rule     ${ruleName(decidedBy)}`);
   if (nearest !== undefined) {
     lines.push(

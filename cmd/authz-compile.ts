@@ -32,19 +32,21 @@ export function authzCompileCommand(): Command {
     .option('--port <n>', 'its one port; absent: filters for any port', parsePort)
     .addOption(new Option('--protocol <protocol>').choices(['http', 'tcp']).default('http'));
   return addAuthzOptions(command, 'json').action(async (flags: Flags) => {
-    const { policies } = await readPolicies(flags);
-    // The compiler asks for no trust domain: rules that name none hold for all.
-    const settings = settingsOf(flags, 'cluster.local');
+    const settings = await settingsOf(flags, 'cluster.local');
+    const { policies } = await readPolicies(flags, settings);
     const selected = policiesFor(policies, flags, settings);
-    const { audit, deny, allow, notes } = compile(selected, {
+    const { custom, audit, deny, allow, notes } = compile(selected, {
       protocol: flags.protocol,
       settings,
       ...(flags.port !== undefined && { port: flags.port }),
     });
     for (const note of notes) process.stderr.write(`${renderNote(note)}\n`);
-    const filters = [audit, deny, allow];
-    if (flags.output === 'table') process.stdout.write(table(filters));
-    else printData({ filters }, flags.output);
+    const judging = [...(custom ? [custom.select] : []), audit, deny, allow];
+    if (flags.output === 'table') process.stdout.write(table(judging));
+    else {
+      const filters = custom ? [custom.select, custom.ask, audit, deny, allow] : judging;
+      printData({ filters }, flags.output);
+    }
   });
 }
 
@@ -62,8 +64,8 @@ function table(filters: readonly RbacFilter[]): string {
     ]),
     ...Object.keys(config.shadow_rules?.policies ?? {}).map((rule) => [
       name,
-      config.shadow_rules?.action ?? '',
-      'shadow',
+      name.endsWith('.custom') ? 'CUSTOM' : (config.shadow_rules?.action ?? ''),
+      name.endsWith('.custom') ? 'ask' : 'shadow',
       rule,
     ]),
   ]);

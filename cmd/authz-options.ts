@@ -1,31 +1,43 @@
+import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import type { MeshSettings } from '../src/policy/index.ts';
+import { parseDocument } from 'yaml';
+import { parseMeshConfig, type MeshSettings } from '../src/policy/index.ts';
 import { readAuthzInput, type AuthzInput } from './authz-input.ts';
 
 /** What both authz commands take. */
 export interface AuthzFlags {
   readonly file: readonly string[];
-  readonly rootNamespace: string;
-  readonly defaultAction: 'allow' | 'deny';
+  /** Further settings of the mesh; flags go before them. */
+  readonly meshConfig?: string;
+  readonly rootNamespace?: string;
+  readonly defaultAction?: 'allow' | 'deny';
   readonly output: 'table' | 'json' | 'yaml';
 }
 
 export function addAuthzOptions(command: Command, output: AuthzFlags['output']): Command {
   return command
     .requiredOption('-f, --file <path...>', 'manifests: files, directories, or - for standard input')
-    .option('--root-namespace <name>', 'its policies reach every namespace', 'countersign-system')
+    .option(
+      '--mesh-config <file>',
+      "the mesh's settings: trustDomain, trustDomainAliases, rootNamespace, defaultAction, extensionProviders",
+    )
+    .option('--root-namespace <name>', 'its policies reach every namespace (default: countersign-system)')
     .addOption(
-      new Option('--default-action <action>', 'where no ALLOW policy selects a workload')
-        .choices(['deny', 'allow'])
-        .default('deny'),
+      new Option(
+        '--default-action <action>',
+        'where no ALLOW policy selects a workload (default: deny)',
+      ).choices(['deny', 'allow']),
     )
     .addOption(new Option('-o, --output <format>').choices(['table', 'json', 'yaml']).default(output));
 }
 
 /** The manifests behind `-f`, findings on stderr. An error in any of them means that nothing can be told. */
-export async function readPolicies(flags: AuthzFlags): Promise<AuthzInput> {
+export async function readPolicies(
+  flags: AuthzFlags,
+  { rootNamespace }: Pick<MeshSettings, 'rootNamespace'>,
+): Promise<AuthzInput> {
   const input = await readAuthzInput(flags.file, {
-    rootNamespace: flags.rootNamespace,
+    rootNamespace,
     nowMs: Date.now,
     stdin: process.stdin,
   });
@@ -34,8 +46,38 @@ export async function readPolicies(flags: AuthzFlags): Promise<AuthzInput> {
   return input;
 }
 
-export function settingsOf(flags: AuthzFlags, trustDomain: string): MeshSettings {
-  return { trustDomain, rootNamespace: flags.rootNamespace, defaultAction: flags.defaultAction };
+/** @param trustDomain where the mesh's configuration names none */
+export async function settingsOf(flags: AuthzFlags, trustDomain: string): Promise<MeshSettings> {
+  const configured = flags.meshConfig === undefined ? {} : await readMeshConfig(flags.meshConfig);
+  return {
+    trustDomain,
+    rootNamespace: 'countersign-system',
+    defaultAction: 'deny',
+    ...configured,
+    ...(flags.rootNamespace !== undefined && { rootNamespace: flags.rootNamespace }),
+    ...(flags.defaultAction !== undefined && { defaultAction: flags.defaultAction }),
+  };
+}
+
+async function readMeshConfig(file: string): Promise<Partial<MeshSettings>> {
+  const parsed = parseMeshConfig(await readMapping(file, '--mesh-config'));
+  for (const { severity, path, message } of parsed.issues)
+    process.stderr.write(`${severity} ${file}${path === '' ? '' : ` ${path}`}: ${message}\n`);
+  if (!parsed.ok) throw new Error(`${file} has errors: correct them, nothing was decided`);
+  return parsed.settings;
+}
+
+/** A file that holds one JSON or YAML mapping. What it holds is never repeated in an error. */
+export async function readMapping(file: string, flag: string): Promise<Readonly<Record<string, unknown>>> {
+  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+    throw new Error(
+      `${flag}: cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  });
+  const document = parseDocument(text);
+  const value: unknown = document.errors.length > 0 ? undefined : document.toJS({ maxAliasCount: 100 });
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };
+  throw new Error(`${flag}: ${file} holds no JSON or YAML mapping`);
 }
 
 /** `k=v,k2=v2` */

@@ -120,9 +120,34 @@ describe('authz check', () => {
     expect(out).toMatch(/failed {3}the request has no verified token, so it has no claim roles/);
     await writeFile(payload, 'aaa.bbb.ccc');
     const { err, exitCode } = await check(...call, '--claims', payload);
-    expect(err).toMatch(/holds no mapping; write .*, not the token itself/);
+    expect(err).toMatch(/holds no JSON or YAML mapping/);
     expect(err).not.toMatch(/aaa/);
     expect(exitCode).toBe(2);
+  });
+
+  it('cannot tell what an external authorizer decides, unless its answer is stated', async () => {
+    const ask = `---
+apiVersion: security.countersign.dev/v1
+kind: AuthorizationPolicy
+metadata: {name: ask, namespace: shop}
+spec: {action: CUSTOM, provider: {name: opa}, rules: [{}]}
+`;
+    await writeFile(file, `${manifests}${ask}`);
+    const call = ['--to', 'shop/cart-0', '--from', web, '--path', '/api/x'];
+    const unknown = await check(...call);
+    expect(unknown.out).toMatch(/^DENY\n.*provider opa is not declared in the mesh's configuration/);
+    expect(unknown.exitCode).toBe(1);
+    const config = join(directory, 'mesh.json');
+    const provider = { name: 'opa', envoyExtAuthzGrpc: { service: 'opa.policy', port: 9191 } };
+    await writeFile(config, JSON.stringify({ extensionProviders: [provider] }));
+    const open = await check(...call, '--mesh-config', config);
+    expect(open.out).toMatch(/^ALLOW, if opa allows it .*\n {2}reason .*\n {2}asks {5}opa, by ns\[shop\]/);
+    expect(open.exitCode).toBe(2);
+    const stated = [...call, '--mesh-config', config, '--authorizer-says'];
+    expect((await check(...stated, 'allow')).exitCode).toBe(0);
+    expect(await check(...stated, 'deny')).toMatchObject({ exitCode: 1 });
+    await writeFile(config, '{"extensionProvider": []}');
+    expect((await check(...call, '--mesh-config', config)).err).toMatch(/did you mean extensionProviders\?/);
   });
 
   it('judges a policy with a validity at the time of --at', async () => {
@@ -179,6 +204,36 @@ describe('authz compile', () => {
       'countersign.authz.http.allow',
     ]);
     expect(out).toContain('ns[shop]-policy[cart]-rule[0]');
+  });
+
+  it('prints the pair for CUSTOM before the others', async () => {
+    const ask = '{action: CUSTOM, provider: {name: opa}, rules: [{}]}';
+    await writeFile(
+      file,
+      `${manifests}---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: ask, namespace: shop}
+spec: ${ask}
+`,
+    );
+    const config = join(directory, 'mesh.yaml');
+    await writeFile(
+      config,
+      'extensionProviders: [{name: opa, envoyExtAuthzGrpc: {service: opa.policy, port: 9191}}]',
+    );
+    const { out } = await compile('--mesh-config', config);
+    const { filters } = JSON.parse(out) as { filters: { name: string }[] };
+    expect(filters.map(({ name }) => name.slice('countersign.authz.http.'.length))).toEqual([
+      'custom',
+      'ext_authz',
+      'audit',
+      'deny',
+      'allow',
+    ]);
+    expect((await compile('--mesh-config', config, '-o', 'table')).out).toMatch(
+      /custom +CUSTOM +ask +ns\[shop\]/,
+    );
   });
 
   it('warns where HTTP rules meet a TCP port', async () => {

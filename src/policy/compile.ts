@@ -1,5 +1,8 @@
+import { customPlan, type CustomPlan } from './custom.ts';
+import { customFilters, type CustomFilters } from './envoy-authorizer.ts';
 import { principalFor, PROVEN } from './envoy-principal.ts';
 import { permissionFor } from './envoy-permission.ts';
+import { withAliases } from './aliases.ts';
 import { proofFor } from './attributes.ts';
 import type { Permission, Principal, RbacFilter, RbacPolicy, RbacRules } from './envoy-types.ts';
 import { ruleName } from './rule-name.ts';
@@ -35,6 +38,8 @@ export interface CompiledFilters {
   readonly audit: RbacFilter;
   readonly deny: RbacFilter;
   readonly allow: RbacFilter;
+  /** Before all others. Absent: no CUSTOM policy has anybody to ask. */
+  readonly custom?: CustomFilters;
   readonly notes: readonly CompileNote[];
 }
 
@@ -46,9 +51,18 @@ export interface CompiledFilters {
  */
 export function compile(policies: readonly AuthorizationPolicy[], options: CompileOptions): CompiledFilters {
   const notes: CompileNote[] = [];
+  const plan = customPlan(policies, options.settings, options.protocol);
+  for (const [policy, fault] of plan.denied) {
+    for (const { index } of policy.rules) {
+      const rule: RuleRef = { namespace: policy.namespace, policy: policy.name, rule: index };
+      notes.push({ rule, port: options.port, message: `${fault}: what the rule selects is denied` });
+    }
+  }
   const rules = (action: Action, shadow: boolean): RbacRules | undefined => {
     const meant = policies.filter(
-      (policy) => policy.action === action && (policy.mode === 'Shadow') === shadow,
+      (policy) =>
+        (policy.action === action || (action === 'DENY' && plan.denied.has(policy))) &&
+        (policy.mode === 'Shadow') === shadow,
     );
     if (meant.length === 0) return undefined;
     const compiled = meant.flatMap((policy) => compilePolicy(policy, options, notes));
@@ -58,7 +72,9 @@ export function compile(policies: readonly AuthorizationPolicy[], options: Compi
   const enforcedAllow = rules('ALLOW', false);
   const shadowAllow = rules('ALLOW', true);
   const nothing = options.settings.defaultAction === 'deny' ? rbacRules('ALLOW', []) : undefined;
+  const custom = customPart(plan, options, notes);
   return {
+    ...(custom && { custom }),
     audit: filter('audit', options, rules('AUDIT', false), rules('AUDIT', true)),
     deny: filter('deny', options, rules('DENY', false), rules('DENY', true)),
     allow: filter(
@@ -71,6 +87,18 @@ export function compile(policies: readonly AuthorizationPolicy[], options: Compi
   };
 }
 
+function customPart(
+  { asked, authorizer }: CustomPlan,
+  options: CompileOptions,
+  notes: CompileNote[],
+): CustomFilters | undefined {
+  if (authorizer === undefined) return undefined;
+  const compiled = asked.flatMap((policy) => compilePolicy(policy, options, notes));
+  return compiled.length === 0
+    ? undefined
+    : customFilters(rbacRules('CUSTOM', compiled), authorizer, options.protocol);
+}
+
 type Named = readonly [string, RbacPolicy];
 
 function compilePolicy(policy: AuthorizationPolicy, options: CompileOptions, notes: CompileNote[]): Named[] {
@@ -80,7 +108,9 @@ function compilePolicy(policy: AuthorizationPolicy, options: CompileOptions, not
     const scoped = scopeRule(rule, policy.action, scope);
     if (scoped.httpOnTcp)
       notes.push({ rule: ref, port: options.port, message: httpOnTcpNote(policy.action) });
-    return scoped.rule === undefined ? [] : [[ruleName(ref), compileRule(scoped.rule, policy)]];
+    return scoped.rule === undefined
+      ? []
+      : [[ruleName(ref), compileRule(withAliases(scoped.rule, options.settings), policy)]];
   });
 }
 
@@ -138,9 +168,17 @@ function anyPrincipal(term: Term, matchers: Term['values']): Principal[] {
   return parts.length > 1 ? [{ or_ids: { ids: parts } }] : parts;
 }
 
+/** As shadow rules, those of CUSTOM just say which of them matched. */
+const RBAC_ACTION: Readonly<Record<Action, RbacRules['action']>> = {
+  ALLOW: 'ALLOW',
+  DENY: 'DENY',
+  AUDIT: 'LOG',
+  CUSTOM: 'DENY',
+};
+
 function rbacRules(action: Action, policies: readonly Named[]): RbacRules {
   const sorted = policies.toSorted(([a], [b]) => (a < b ? -1 : 1));
-  return { action: action === 'AUDIT' ? 'LOG' : action, policies: Object.fromEntries(sorted) };
+  return { action: RBAC_ACTION[action], policies: Object.fromEntries(sorted) };
 }
 
 function merge(enforced: RbacRules | undefined, shadow: RbacRules): RbacRules {

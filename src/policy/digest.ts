@@ -3,7 +3,7 @@ import type { AuthorizationPolicy, Clause } from './types.ts';
 
 /** Of what takes part in enforcement; field paths and texts for people do not. */
 export function digestOf(policy: Omit<AuthorizationPolicy, 'digest'>): string {
-  const { namespace, name, action, mode, rules, validity } = policy;
+  const { namespace, name, action, mode, rules, validity, provider } = policy;
   const selector = Object.entries(policy.selector).toSorted(([a], [b]) => (a < b ? -1 : 1));
   const meaning = rules.map(({ index, from, to, when }) => [
     index,
@@ -12,7 +12,7 @@ export function digestOf(policy: Omit<AuthorizationPolicy, 'digest'>): string {
     clause(when),
   ]);
   return createHash('sha256')
-    .update(JSON.stringify([namespace, name, selector, action, mode, validity, meaning]))
+    .update(JSON.stringify([namespace, name, selector, action, mode, validity, provider, meaning]))
     .digest('hex');
 }
 

@@ -99,6 +99,21 @@ export interface TcpRbac {
   readonly shadow_rules_stat_prefix: string;
 }
 
+/** One ext_authz filter. The service it asks is written in Envoy's own words. */
+export interface ExtAuthzFilter {
+  readonly name: string;
+  readonly typed_config: {
+    readonly '@type':
+      | 'type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz'
+      | 'type.googleapis.com/envoy.extensions.filters.network.ext_authz.v3.ExtAuthz';
+    readonly transport_api_version: 'V3';
+    readonly stat_prefix: string;
+    readonly filter_enabled_metadata: SourcedMetadata['metadata_matcher'];
+    readonly failure_mode_allow?: boolean;
+    readonly [field: string]: unknown;
+  };
+}
+
 /** One RBAC filter, as it stands in a filter chain. */
 export interface RbacFilter {
   readonly name: string;

@@ -1,3 +1,5 @@
+import { withAliases } from './aliases.ts';
+import { customPlan } from './custom.ts';
 import { failures } from './explain.ts';
 import { factsOf, type Facts } from './facts.ts';
 import { ruleTest, type Test } from './match.ts';
@@ -29,11 +31,15 @@ interface Judge {
   readonly ref: RuleRef;
   readonly policy: AuthorizationPolicy;
   readonly rule: Rule;
+  /** Why a CUSTOM rule denies without asking anybody. */
+  readonly fault: string | undefined;
   /** undefined: it cannot match on this protocol. */
   readonly matches: Test | undefined;
 }
 
 interface Bench {
+  /** Those that send a request to the external authorizer. */
+  readonly custom: readonly Judge[];
   readonly audit: readonly Judge[];
   readonly deny: readonly Judge[];
   readonly allow: readonly Judge[];
@@ -74,17 +80,26 @@ export class Evaluator {
     const facts = factsOf(request, this.#escapedSlashes, this.#nowMs);
     if (facts === undefined) return malformed();
     const { enforced, shadow } = this.#courtsFor(request.protocol);
-    const outcome = this.#judge(enforced, facts);
-    const would = shadow && this.#judge(shadow, facts);
+    const asking = enforced.custom.find(({ matches }) => matches?.(facts) === true);
+    const refused: Outcome | undefined =
+      asking && request.authorizerSays === 'DENY'
+        ? { verdict: 'DENY', decidedBy: asking.ref, judge: asking }
+        : undefined;
+    const outcome = refused ?? this.#judge(enforced, facts);
+    const would = shadow && (refused ?? this.#judge(shadow, facts));
     const denied = outcome.verdict === 'DENY' && outcome.judge === undefined;
     const nearest = denied ? nearestOf(enforced.allow, facts) : undefined;
     return {
       verdict: outcome.verdict,
       decidedBy: outcome.decidedBy,
       reason: this.#reason(outcome, enforced, nearest),
-      audited: enforced.audit.filter(({ matches }) => matches?.(facts) === true).map(({ ref }) => ref),
+      // Whom the authorizer refuses, the other filters never see.
+      audited: refused
+        ? []
+        : enforced.audit.filter(({ matches }) => matches?.(facts) === true).map(({ ref }) => ref),
       shadow: would && { verdict: would.verdict, decidedBy: would.decidedBy },
       nearest,
+      ...(asking && { asks: { provider: asking.policy.provider ?? '', rule: asking.ref } }),
     };
   }
 
@@ -99,9 +114,10 @@ export class Evaluator {
 
   #reason({ verdict, judge }: Outcome, { anyAllow }: Bench, nearest: Decision['nearest']): string {
     if (judge !== undefined) {
-      const { policy, ref } = judge;
+      const { policy, ref, fault } = judge;
       const word = verdict === 'DENY' ? 'denied' : 'allowed';
-      const why = policy.reason === undefined ? '' : `: ${policy.reason}`;
+      const by = fault ?? (policy.action === 'CUSTOM' ? `${policy.provider} refused it` : policy.reason);
+      const why = by === undefined ? '' : `: ${by}`;
       return `${word} by rule ${ref.rule} of ${policy.action} policy ${ref.namespace}/${ref.policy}${why}`;
     }
     if (!anyAllow) {
@@ -118,8 +134,8 @@ export class Evaluator {
     const enforced = this.#policies.filter(({ mode }) => mode === 'Enforce');
     const tried = this.#policies.some(({ mode, action }) => mode === 'Shadow' && action !== 'AUDIT');
     const courts: Courts = {
-      enforced: benchOf(enforced, protocol),
-      shadow: tried ? benchOf(this.#policies, protocol) : undefined,
+      enforced: benchOf(enforced, protocol, this.#settings),
+      shadow: tried ? benchOf(this.#policies, protocol, this.#settings) : undefined,
     };
     this.#courts.set(protocol, courts);
     return courts;
@@ -135,13 +151,27 @@ export function evaluate(
   return new Evaluator(policies, options).decide(request);
 }
 
-function benchOf(policies: readonly AuthorizationPolicy[], protocol: Protocol): Bench {
+function benchOf(
+  policies: readonly AuthorizationPolicy[],
+  protocol: Protocol,
+  settings: MeshSettings,
+): Bench {
+  const plan = customPlan(policies, settings, protocol);
   const judges = (action: Action): Judge[] =>
     policies
-      .filter((policy) => policy.action === action)
-      .flatMap((policy) => policy.rules.map((rule) => judgeOf(policy, rule, protocol)))
+      .filter((policy) =>
+        action === 'CUSTOM'
+          ? plan.asked.includes(policy)
+          : policy.action === action || (action === 'DENY' && plan.denied.has(policy)),
+      )
+      .flatMap((policy) =>
+        policy.rules.map((rule) =>
+          judgeOf(policy, rule, { protocol, settings, fault: plan.denied.get(policy) }),
+        ),
+      )
       .toSorted((a, b) => (ruleName(a.ref) < ruleName(b.ref) ? -1 : 1));
   return {
+    custom: judges('CUSTOM'),
     audit: judges('AUDIT'),
     deny: judges('DENY'),
     allow: judges('ALLOW'),
@@ -149,14 +179,25 @@ function benchOf(policies: readonly AuthorizationPolicy[], protocol: Protocol): 
   };
 }
 
-function judgeOf(policy: AuthorizationPolicy, rule: Rule, protocol: Protocol): Judge {
+interface Circumstances {
+  readonly protocol: Protocol;
+  readonly settings: MeshSettings;
+  readonly fault: string | undefined;
+}
+
+function judgeOf(
+  policy: AuthorizationPolicy,
+  written: Rule,
+  { protocol, settings, fault }: Circumstances,
+): Judge {
+  const rule = withAliases(written, settings);
   const ref: RuleRef = { namespace: policy.namespace, policy: policy.name, rule: rule.index };
   const scoped = scopeRule(rule, policy.action, { protocol, port: undefined }).rule;
   const { action, validity } = policy;
   const test = scoped && ruleTest(scoped, action);
   const matches: Test | undefined =
     test && validity ? (facts): boolean => inForce(validity, facts.nowMs, action) && test(facts) : test;
-  return { ref, policy, rule, matches };
+  return { ref, policy, rule, fault, matches };
 }
 
 function nearestOf(allow: readonly Judge[], facts: Facts): Decision['nearest'] {

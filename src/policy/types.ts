@@ -3,7 +3,7 @@
  * Everything is already parsed and checked: a value of these types cannot be malformed.
  */
 
-export type Action = 'ALLOW' | 'DENY' | 'AUDIT';
+export type Action = 'ALLOW' | 'DENY' | 'AUDIT' | 'CUSTOM';
 export type Mode = 'Enforce' | 'Shadow';
 
 /** A checked AuthorizationPolicy document (`policy-language.md`). Immutable. */
@@ -14,6 +14,8 @@ export interface AuthorizationPolicy {
   /** `selector.matchLabels`; empty: every pod that the policy's namespace reaches. */
   readonly selector: Readonly<Record<string, string>>;
   readonly action: Action;
+  /** `provider.name`, of CUSTOM alone. */
+  readonly provider?: string;
   readonly mode: Mode;
   readonly reason: string | undefined;
   /** Absent: at any time. */
@@ -114,6 +116,36 @@ export interface MeshSettings {
   readonly trustDomain: string;
   readonly rootNamespace: string;
   readonly defaultAction: 'allow' | 'deny';
+  /** Further names of this mesh's trust domain: a principal under one of them stands for all of them. */
+  readonly trustDomainAliases?: readonly string[];
+  /** Whom CUSTOM policies can ask, each under a name of its own. */
+  readonly authorizers?: readonly ExternalAuthorizer[];
+}
+
+/** An external authorizer, as `extensionProviders` declares it. */
+export interface ExternalAuthorizer {
+  readonly name: string;
+  readonly protocol: 'grpc' | 'http';
+  readonly host: string;
+  readonly port: number;
+  readonly timeoutMs: number;
+  /** Whether requests pass when it cannot be asked. */
+  readonly failOpen: boolean;
+  /** The HTTP status for a request that it could not be asked about. */
+  readonly statusOnError: number;
+  /** How much of a request's body it is shown; absent: nothing. */
+  readonly body?:
+    | { readonly maxBytes: number; readonly allowPartial: boolean; readonly asBytes: boolean }
+    | undefined;
+  readonly http?: {
+    readonly pathPrefix: string;
+    /** Names of headers, `x-*` and `*-x` among them, lower case. */
+    readonly sentHeaders: readonly string[];
+    readonly addedHeaders: Readonly<Record<string, string>>;
+    readonly upstreamOnAllow: readonly string[];
+    readonly downstreamOnDeny: readonly string[];
+    readonly downstreamOnAllow: readonly string[];
+  };
 }
 
 export type Protocol = 'http' | 'tcp';
@@ -144,6 +176,8 @@ export interface Request {
   readonly claims?: unknown;
   /** Dynamic metadata by the name of the filter that wrote it: `{'envoy.filters.http.x': {key: value}}`. */
   readonly filterMetadata?: Readonly<Record<string, unknown>>;
+  /** What the external authorizer answers, if a CUSTOM rule asks it. Absent: not known, decided as if it allowed. */
+  readonly authorizerSays?: 'ALLOW' | 'DENY';
   /** When it arrives; milliseconds since the epoch. Absent: as the evaluator's clock says. */
   readonly nowMs?: number;
 }
@@ -167,6 +201,8 @@ export interface Decision {
   readonly shadow:
     | { readonly verdict: 'ALLOW' | 'DENY'; readonly decidedBy: RuleRef | undefined }
     | undefined;
+  /** A CUSTOM rule sends the request to an external authorizer first, who may deny whatever this decision says. */
+  readonly asks?: { readonly provider: string; readonly rule: RuleRef };
   /** For a denial that no rule made: the ALLOW rule that came closest, and what failed in it. */
   readonly nearest: { readonly rule: RuleRef; readonly failed: readonly string[] } | undefined;
 }

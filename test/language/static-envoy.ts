@@ -7,6 +7,7 @@ import { waitFor } from '../harness/wait.ts';
 import type { CompiledFilters } from '../../src/policy/index.ts';
 import type { JsonObject } from '../../src/proxy/index.ts';
 
+let started = 50;
 const v3 = 'type.googleapis.com/envoy.';
 
 export interface StaticEnvoyOptions {
@@ -18,6 +19,8 @@ export interface StaticEnvoyOptions {
   /** The compiled filters of many workloads, by a name that `x-set` chooses. */
   readonly sets: ReadonlyMap<string, CompiledFilters>;
   readonly clusters?: readonly JsonObject[];
+  /** A second listener, in front of the cluster `tcp`. */
+  readonly tcp?: { readonly port: number; readonly filters: readonly JsonObject[] };
 }
 
 /** A real Envoy with a plaintext listener and filters from a file: what mTLS and xDS add is tried elsewhere. */
@@ -32,7 +35,16 @@ export class StaticEnvoy {
     const file = join(this.#folder, 'envoy.json');
     writeFileSync(file, JSON.stringify(configOf(options)));
     this.#child = new Child('envoy', envoyPath(), [
-      ...['-c', file, '--base-id', String(process.pid), '--concurrency', '1', '--log-level', 'warning'],
+      ...[
+        '-c',
+        file,
+        '--base-id',
+        String(process.pid * 100 + (started += 1)),
+        '--concurrency',
+        '1',
+        '--log-level',
+        'warning',
+      ],
     ]);
   }
 
@@ -54,7 +66,7 @@ export class StaticEnvoy {
 }
 
 function configOf(options: StaticEnvoyOptions): JsonObject {
-  const { host, port, adminPort, before, sets, clusters = [] } = options;
+  const { host, port, adminPort, before, sets, clusters = [], tcp } = options;
   const rbac = `${v3}extensions.filters.http.rbac.v3.RBAC`;
   const manager = {
     '@type': `${v3}extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
@@ -87,8 +99,51 @@ function configOf(options: StaticEnvoyOptions): JsonObject {
           address: address(host, port),
           filter_chains: [{ filters: [{ name: 'http', typed_config: manager }] }],
         },
+        ...(tcp === undefined
+          ? []
+          : [
+              {
+                name: 'tcp',
+                address: address(host, tcp.port),
+                filter_chains: [{ filters: [...tcp.filters, tcpProxy] }],
+              },
+            ]),
       ],
     },
+  };
+}
+
+const tcpProxy: JsonObject = {
+  name: 'tcp',
+  typed_config: {
+    '@type': `${v3}extensions.filters.network.tcp_proxy.v3.TcpProxy`,
+    stat_prefix: 'tcp',
+    cluster: 'tcp',
+  },
+};
+
+/** A compiled filter as a file takes it. */
+export function inFile(filter: { readonly name: string; readonly typed_config: object }): JsonObject {
+  return JSON.parse(JSON.stringify(filter)) as JsonObject;
+}
+
+/** A cluster with one endpoint on 127.0.0.1. */
+export function clusterAt(name: string, port: number, http2: boolean): JsonObject {
+  const options = `${v3}extensions.upstreams.http.v3.HttpProtocolOptions`;
+  const endpoint = { address: { socket_address: { address: '127.0.0.1', port_value: port } } };
+  return {
+    name,
+    type: 'STATIC',
+    connect_timeout: '2s',
+    load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint }] }] },
+    ...(http2 && {
+      typed_extension_protocol_options: {
+        'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+          '@type': options,
+          explicit_http_config: { http2_protocol_options: {} },
+        },
+      },
+    }),
   };
 }
 

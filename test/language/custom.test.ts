@@ -1,0 +1,232 @@
+import { createServer, type Server } from 'node:http';
+import net from 'node:net';
+import { Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  authorizerCluster,
+  compile,
+  Evaluator,
+  parseAuthorizationPolicy,
+  parseMeshConfig,
+  renderIssues,
+  type AuthorizationPolicy,
+  type MeshSettings,
+  type Protocol,
+} from '../../src/policy/index.ts';
+import { echoApp } from '../harness/app.ts';
+import { call } from '../harness/http.ts';
+import { freePort, loopbackSubnet } from '../harness/ports.ts';
+import { clusterAt, inFile, StaticEnvoy } from './static-envoy.ts';
+
+/** Both authorizers refuse what has this in it. */
+const bad = 'x-verdict-bad';
+/** How often an authorizer was asked, by name. */
+const asked: Record<string, number> = {};
+
+function parse(specs: readonly object[]): AuthorizationPolicy[] {
+  return specs.map((spec, index) => {
+    const parsed = parseAuthorizationPolicy({
+      apiVersion: 'security.istio.io/v1',
+      kind: 'AuthorizationPolicy',
+      metadata: { name: `p${index}`, namespace: 'shop' },
+      spec,
+    });
+    if (!parsed.ok) throw new Error(renderIssues(parsed.issues));
+    return parsed.policy;
+  });
+}
+function settings(): MeshSettings {
+  const service = { service: 'unused', port: 1, timeout: '2s' };
+  const parsed = parseMeshConfig({
+    extensionProviders: [
+      { name: 'grpc', envoyExtAuthzGrpc: service },
+      {
+        name: 'http',
+        envoyExtAuthzHttp: {
+          ...service,
+          pathPrefix: '/check',
+          includeRequestHeadersInCheck: ['x-verdict-*'],
+        },
+      },
+      { name: 'away', envoyExtAuthzGrpc: { ...service, statusOnError: 503 } },
+      { name: 'open', envoyExtAuthzHttp: { ...service, failOpen: true } },
+    ],
+  });
+  if (!parsed.ok) throw new Error(renderIssues(parsed.issues));
+  return { trustDomain: 'td', rootNamespace: 'root', defaultAction: 'deny', ...parsed.settings };
+}
+const rules = [
+  { to: [{ operation: { paths: ['/ask/*'], notMethods: ['HEAD'] } }] },
+  { when: [{ key: 'request.headers[x-ask]', values: ['*'] }] },
+];
+const policiesFor = (provider: string): AuthorizationPolicy[] =>
+  parse([
+    { action: 'CUSTOM', provider: { name: provider }, rules },
+    { rules: [{ to: [{ operation: { notPaths: ['/ask/closed'] } }] }] },
+    { action: 'DENY', rules: [{ to: [{ operation: { paths: ['*/denied'] } }] }] },
+  ]);
+
+let http: Server;
+let grpc: GrpcServer;
+let closing: { close: () => void };
+const envoys = new Map<string, { envoy: StaticEnvoy; host: string; port: number; tcpPort: number }>();
+
+/** `CheckResponse`: an empty status is OK, one with code 7 is PERMISSION_DENIED. */
+function startGrpc(): Promise<number> {
+  grpc = new GrpcServer();
+  const bytes = (value: Buffer): Buffer => value;
+  grpc.addService(
+    {
+      Check: {
+        path: '/envoy.service.auth.v3.Authorization/Check',
+        requestStream: false,
+        responseStream: false,
+        requestSerialize: bytes,
+        requestDeserialize: bytes,
+        responseSerialize: bytes,
+        responseDeserialize: bytes,
+      },
+    },
+    {
+      Check: ({ request }: { request: Buffer }, answer: (error: null, response: Buffer) => void): void => {
+        asked['grpc'] = (asked['grpc'] ?? 0) + 1;
+        answer(null, request.includes(bad) ? Buffer.from([10, 2, 8, 7]) : Buffer.from([10, 0]));
+      },
+    },
+  );
+  return new Promise((resolve, reject) => {
+    grpc.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
+      error === null ? resolve(port) : reject(error),
+    );
+  });
+}
+
+function startHttp(): Promise<number> {
+  http = createServer((request, response) => {
+    asked['http'] = (asked['http'] ?? 0) + 1;
+    const known = request.url?.startsWith('/check/') === true;
+    response.statusCode = known && request.headers[bad] === undefined ? 200 : 401;
+    response.end();
+  });
+  return new Promise((resolve) => {
+    http.listen(0, '127.0.0.1', () => {
+      const address = http.address();
+      resolve(typeof address === 'object' && address !== null ? address.port : 0);
+    });
+  });
+}
+
+beforeAll(async () => {
+  const echo = await echoApp();
+  closing = echo;
+  const nowhere = await freePort();
+  const ports: Record<string, number> = { grpc: await startGrpc(), http: await startHttp() };
+  for (const provider of ['grpc', 'http', 'away', 'open', 'htt']) {
+    const [host, policies] = [`${loopbackSubnet()}.1`, policiesFor(provider)];
+    const compiled = (some: typeof policies, protocol: Protocol): ReturnType<typeof compile> =>
+      compile(some, { protocol, settings: settings() });
+    // On TCP the DENY rule would lose its path, and deny everything.
+    const [forHttp, forTcp] = [compiled(policies, 'http'), compiled(policies.slice(0, 1), 'tcp')];
+    const pairOf = ({ custom }: ReturnType<typeof compile>): ReturnType<typeof inFile>[] =>
+      custom ? [inFile(custom.select), inFile(custom.ask)] : [];
+    const [port, tcpPort] = [await freePort(host), await freePort(host)];
+    const http2 = provider === 'grpc' || provider === 'away';
+    const envoy = new StaticEnvoy({
+      ...{ host, port, adminPort: await freePort() },
+      before: pairOf(forHttp),
+      sets: new Map([['all', forHttp]]),
+      clusters: [
+        clusterAt(authorizerCluster(provider), ports[provider] ?? nowhere, http2),
+        clusterAt('tcp', echo.port, false),
+      ],
+      tcp: {
+        port: tcpPort,
+        filters: [...pairOf(forTcp), inFile(forTcp.audit), inFile(forTcp.deny)],
+      },
+    });
+    envoys.set(provider, { envoy, host, port, tcpPort });
+    await envoy.ready();
+  }
+}, 120_000);
+afterAll(async () => {
+  await Promise.all([...envoys.values()].map(({ envoy }) => envoy.stop()));
+  http.close();
+  grpc.forceShutdown();
+  closing.close();
+});
+
+const requests = ['/ask/x', '/ask', '/other', '/ask/denied', '/denied', '/ask/closed'].flatMap((path) =>
+  ['GET', 'HEAD'].flatMap((method) =>
+    [{}, { 'x-ask': '1' }, { 'x-ask': '' }].flatMap((headers) =>
+      [{}, { [bad]: '1' }].map((verdict) => ({ path, method, headers: { ...headers, ...verdict } })),
+    ),
+  ),
+);
+
+describe('a CUSTOM policy in the real Envoy', () => {
+  it.each([
+    ['grpc', 'as the request says'],
+    ['http', 'as the request says'],
+    ['away', 'DENY'],
+    ['open', 'ALLOW'],
+    ['htt', 'DENY'],
+  ])('decides as the evaluator says: provider %s', async (provider, says) => {
+    const { host, port } = envoys.get(provider)!;
+    const evaluator = new Evaluator(policiesFor(provider), { settings: settings() });
+    const differences: object[] = [];
+    for (const { path, method, headers } of requests) {
+      const before = asked[provider] ?? 0;
+      const { status } = await call({ host, port, path, method, headers: { 'x-set': 'all', ...headers } });
+      const refuses = says === 'DENY' || (says !== 'ALLOW' && bad in headers);
+      const said = evaluator.decide({
+        protocol: 'http',
+        principal: undefined,
+        sourceIp: '127.0.0.1',
+        remoteIp: undefined,
+        destinationIp: host,
+        destinationPort: port,
+        sni: undefined,
+        method,
+        path,
+        host,
+        headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, [value]])),
+        authorizerSays: refuses ? 'DENY' : 'ALLOW',
+      });
+      const wasAsked = (asked[provider] ?? 0) > before;
+      const answers = provider === 'grpc' || provider === 'http';
+      if (
+        (status === 200 ? 'ALLOW' : 'DENY') !== said.verdict ||
+        (answers && wasAsked !== (said.asks !== undefined))
+      )
+        differences.push({ path, method, headers, status, wasAsked, said: said.reason, asks: said.asks });
+    }
+    expect(differences).toEqual([]);
+  });
+
+  it('answers with the status of the provider where it cannot be asked', async () => {
+    const { host, port } = envoys.get('away')!;
+    const { status } = await call({ host, port, path: '/ask/x', headers: { 'x-set': 'all' } });
+    expect(status).toBe(503);
+  });
+
+  it.each([
+    ['grpc', true],
+    ['away', false],
+    ['http', false],
+    ['htt', false],
+  ])('on TCP: provider %s lets pass: %s', async (provider, passes) => {
+    const { host, tcpPort } = envoys.get(provider)!;
+    const before = asked['grpc'] ?? 0;
+    const answer = await new Promise<string>((resolve) => {
+      const socket = net.connect(tcpPort, host, () => socket.write('hello'));
+      socket.once('data', (data) => {
+        resolve(data.toString());
+        socket.destroy();
+      });
+      socket.once('close', () => resolve(''));
+      socket.on('error', () => resolve(''));
+    });
+    expect(answer !== '').toBe(passes);
+    expect((asked['grpc'] ?? 0) > before).toBe(provider === 'grpc');
+  });
+});
