@@ -56,11 +56,14 @@ export class EnvoyClient {
   responses = 0;
   /** Answers with this error instead of acknowledging. */
   rejectWith: string | undefined;
+  readonly #ownsClient: boolean;
   #end: grpc.StatusObject | undefined;
   #changed: (() => void) | undefined;
 
-  constructor(controlPlane: TestControlPlane, token: string | undefined) {
-    this.client = new grpc.Client(...channel(controlPlane));
+  /** @param shared a connection that others use too; absent: one of its own, which closes with the stream */
+  constructor(controlPlane: TestControlPlane, token: string | undefined, shared?: grpc.Client) {
+    this.client = shared ?? new grpc.Client(...channel(controlPlane));
+    this.#ownsClient = shared === undefined;
     const metadata = new grpc.Metadata();
     if (token !== undefined) metadata.set('authorization', `Bearer ${token}`);
     const same = (bytes: Buffer): Buffer => bytes;
@@ -76,7 +79,7 @@ export class EnvoyClient {
     this.call.on('error', () => undefined);
     this.call.on('status', (end: grpc.StatusObject) => {
       this.#end = end;
-      this.client.close();
+      if (this.#ownsClient) this.client.close();
       this.#changed?.();
     });
   }
@@ -129,7 +132,7 @@ export class EnvoyClient {
 
   close(): void {
     this.call.cancel();
-    this.client.close();
+    if (this.#ownsClient) this.client.close();
   }
 
   #take(response: DeltaResponse): void {
