@@ -13,7 +13,7 @@ const calls: readonly Way[] = [
 ];
 
 /** Envoy opens a listener without what it asked for after its fetch timeout of 15 s. */
-const patience = { timeout: 90_000 };
+const patience = { timeout: 180_000 };
 
 describe.concurrent('nothing is let through before the control plane said who may', () => {
   it.each(['sotw', 'delta'] as const)('identities are there, filters are not (%s)', patience, async (xds) => {
@@ -67,7 +67,7 @@ describe.concurrent('nothing is let through before the control plane said who ma
       await waitFor(
         'the first answer',
         async () => ((await mesh.call(web)).status === 200 ? true : undefined),
-        { timeoutMs: 60_000, everyMs: 200 },
+        { timeoutMs: 120_000, everyMs: 200 },
       );
       await waitFor('TCP as well', async () =>
         (await exchange({ ...mesh.wayOut(web, 1), text: 'hello' })) === 'hello' ? true : undefined,

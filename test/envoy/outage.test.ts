@@ -35,7 +35,7 @@ describe.concurrent('the control plane is away', () => {
   ] as const)(
     '%s, %s xDS: traffic goes on; back again, it is the same authority',
     // Envoy asks again after up to 30 s.
-    { timeout: 120_000 },
+    { timeout: 180_000 },
     async (_, xds, end) => {
       const mesh = await startMesh(xds);
       const loads = [web, busy].map((pod) => new Load({ ...mesh.wayOut(pod), path: '/items' }));
@@ -61,7 +61,7 @@ describe.concurrent('the control plane is away', () => {
         await waitFor(
           'every stream to be back',
           async () => ((await streams()) === before ? true : undefined),
-          { timeoutMs: 60_000, everyMs: 500 },
+          { timeoutMs: 90_000, everyMs: 500 },
         );
         await waitFor('what changed meanwhile', async () =>
           (await mesh.call(web, { path: '/after' })).status === 200 ? true : undefined,

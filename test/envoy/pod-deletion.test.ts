@@ -9,7 +9,7 @@ const web = 'shop/web';
 const other = 'shop/other';
 
 /** Envoy asks again after up to 30 s, once it was refused a few times. */
-const patience = { timeout: 90_000 };
+const patience = { timeout: 180_000 };
 
 describe.each(['sotw', 'delta'] as const)('a pod is deleted, %s xDS', (xds) => {
   let mesh: TestMesh;
@@ -39,7 +39,7 @@ describe.each(['sotw', 'delta'] as const)('a pod is deleted, %s xDS', (xds) => {
           .audit()
           .slice(from)
           .find((event) => Object.entries(wanted).every(([key, value]) => event[key] === value)),
-      { timeoutMs: 45_000 },
+      { timeoutMs: 90_000 },
     );
   }
 
@@ -84,7 +84,7 @@ describe.each(['sotw', 'delta'] as const)('a pod is deleted, %s xDS', (xds) => {
         'a new SVID, with no restart of Envoy',
         async () =>
           (await mesh.envoy(web).serials()).some((serial) => !old.includes(serial)) ? true : undefined,
-        { timeoutMs: 45_000 },
+        { timeoutMs: 90_000 },
       );
       expect((await mesh.call(web)).status).toBe(200);
     },

@@ -13,7 +13,7 @@ const busy = 'shop/busy';
 const gone = 'shop/gone';
 
 /** A renewal at half of a minute, 10 % more or less, is waited for. */
-const patience = { timeout: 90_000 };
+const patience = { timeout: 180_000 };
 
 async function startMesh(options: Partial<TestMeshOptions>): Promise<TestMesh> {
   const calls = [{ to: cart, protocol: 'http' }] as const;
