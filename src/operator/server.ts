@@ -1,5 +1,4 @@
 import { chmodSync, lstatSync, mkdirSync, rmSync } from 'node:fs';
-import { connect } from 'node:net';
 import * as grpc from '@grpc/grpc-js';
 import type protobuf from 'protobufjs';
 import { operatorDefinition } from './definition.ts';
@@ -19,8 +18,8 @@ export interface OperatorServer {
 }
 
 /**
- * Serves the operator API on the data directory's socket.
- * @throws OperatorError FAILED_PRECONDITION where another control plane runs on the same data directory
+ * Serves the operator API on the socket of a data directory that this process has taken for itself.
+ * @throws OperatorError FAILED_PRECONDITION where the socket's folder is another user's
  */
 export async function openOperatorServer(options: {
   readonly root: protobuf.Root;
@@ -31,7 +30,8 @@ export async function openOperatorServer(options: {
   const { folder, path } = operatorSocket(options.dataDir);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   ensurePrivate(folder);
-  await removeStale(path, options.dataDir);
+  // The data directory is this process's alone, so a socket that is there is left over from a kill.
+  rmSync(path, { force: true });
   const server = new grpc.Server();
   server.addService(operatorDefinition(options.root), {
     IssueToken: unary(options.handlers.IssueToken, options.onError),
@@ -82,26 +82,4 @@ function ensurePrivate(folder: string): void {
     );
   }
   chmodSync(folder, 0o700);
-}
-
-/** A socket that nobody answers on is left over from a kill; one that answers belongs to a running control plane. */
-async function removeStale(path: string, dataDir: string): Promise<void> {
-  const alive = await new Promise<boolean>((resolve, reject) => {
-    const probe = connect(path);
-    probe.once('connect', () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(false);
-      else reject(error);
-    });
-  });
-  if (alive) {
-    throw new OperatorError(
-      'FAILED_PRECONDITION',
-      `another control plane is running on the data directory ${dataDir}: stop it, or give this one its own --data-dir`,
-    );
-  }
-  rmSync(path, { force: true });
 }
