@@ -8,12 +8,21 @@ export function printData(value: unknown, format: DataFormat): void {
   process.stdout.write(format === 'yaml' ? stringify(value) : `${JSON.stringify(value, undefined, 2)}\n`);
 }
 
+/** What a client chose is shown, and never obeyed by the terminal: control characters come out as escapes. */
+function printable(cell: string): string {
+  return cell.replaceAll(
+    /\p{Cc}/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
+}
+
 /** Columns under upper-case heads, two spaces between: what kubectl's users read with ease. */
 export function formatTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const cells = rows.map((row) => row.map(printable));
   const widths = head.map((title, column) =>
-    Math.max(title.length, ...rows.map((row) => (row[column] ?? '').length)),
+    Math.max(title.length, ...cells.map((row) => (row[column] ?? '').length)),
   );
-  return [head.map((title) => title.toUpperCase()), ...rows]
+  return [head.map((title) => title.toUpperCase()), ...cells]
     .map((row) =>
       row
         .map((cell, column) => cell.padEnd(widths[column] ?? 0))

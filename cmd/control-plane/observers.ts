@@ -54,7 +54,7 @@ export function discoveryObserver({ audit, metrics, log }: Witnesses, mesh: Mesh
       log.error({ client, method, err: error }, 'a stream failed inside the control plane');
     },
     refused: ({ client, typeUrl, name, reason }): void => {
-      log.warn({ client, type: shortType(typeUrl), name }, `resource refused: ${reason}`);
+      log.warn({ client, type: shortType(typeUrl), resource: name }, `resource refused: ${reason}`);
       audit.record({
         event: 'resource.refused',
         actor: client,

@@ -19,7 +19,22 @@ export function createLogger(options: { readonly format: LogFormat; readonly lev
   };
   const destination =
     options.format === 'pretty'
-      ? pretty({ destination: 2, sync: true, singleLine: true, colorize: process.stderr.isTTY })
+      ? pretty({
+          destination: 2,
+          sync: true,
+          singleLine: true,
+          colorize: process.stderr.isTTY,
+          // A message may quote what a client sent: it is shown, and never obeyed by the terminal.
+          messageFormat: (line, key) => printable(line[key]),
+        })
       : pino.destination({ dest: 2, sync: true });
   return pino(settings, destination);
+}
+
+function printable(message: unknown): string {
+  if (typeof message !== 'string') return '';
+  return message.replaceAll(
+    /\p{Cc}/gu,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
