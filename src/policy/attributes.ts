@@ -65,6 +65,11 @@ export function proofFor(attribute: Attribute): 'peer' | 'token' | undefined {
   return attribute.kind === 'request.auth.principal' ? 'token' : undefined;
 }
 
+/** Names of hosts have no case: a caller writes them as it likes, and Envoy reads an SNI in lower case. */
+export function isHostName({ kind }: Attribute): boolean {
+  return kind === 'request.host' || kind === 'connection.sni';
+}
+
 /** Not there on a TCP connection. */
 export function needsHttp({ kind }: Attribute): boolean {
   return kind.startsWith('request.');

@@ -236,7 +236,7 @@ describe('operations', () => {
         },
       ],
     });
-    const sni = { requested_server_name: { exact: 'a' } };
+    const sni = { requested_server_name: { exact: 'a', ignore_case: true } };
     expect(compiled?.permissions).toEqual([
       { and_rules: { rules: [{ destination_port: 80 }, sni] } },
       { and_rules: { rules: [{ destination_port: 81 }, sni] } },

@@ -30,7 +30,7 @@ export function permissionFor(
       // A connection without SNI has the empty name.
       return matcher.kind === 'present'
         ? { not_rule: { requested_server_name: { exact: '' } } }
-        : { requested_server_name: stringMatcher(matcher, false) };
+        : { requested_server_name: stringMatcher(matcher, true) };
     case 'filter.metadata': {
       const value =
         matcher.kind === 'listItem'

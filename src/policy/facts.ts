@@ -17,6 +17,7 @@ export interface Facts {
   readonly remoteIp: Ip | undefined;
   readonly destinationIp: Ip | undefined;
   readonly port: number | undefined;
+  /** Lower case, as Envoy reads it. */
   readonly sni: string;
   readonly method: string;
   /** Normalized, without query. */
@@ -57,7 +58,7 @@ export function factsOf(
     remoteIp: request.remoteIp === undefined ? sourceIp : ipOf(request.remoteIp),
     destinationIp: ipOf(request.destinationIp),
     port: request.destinationPort,
-    sni: request.sni ?? '',
+    sni: asciiLower(request.sni ?? ''),
     method,
     path: withoutQuery(fullPath),
     host: asciiLower(host),

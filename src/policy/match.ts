@@ -1,4 +1,4 @@
-import { proofFor } from './attributes.ts';
+import { isHostName, proofFor } from './attributes.ts';
 import { asciiLower, ipFact, itemsOf, textsOf, type Facts } from './facts.ts';
 import { inCidr, parseBlockAddress } from './ip.ts';
 import { templateRegExp, wideTemplateRegex } from './template.ts';
@@ -103,9 +103,7 @@ function attributeTest(attribute: Attribute, matcher: TextMatcher): Test {
   if (attribute.kind === 'source.principal' && matcher.kind !== 'present')
     return principalTest(matcher.kind, matcher.value);
   const folded =
-    attribute.kind === 'request.host' && 'value' in matcher
-      ? { ...matcher, value: asciiLower(matcher.value) }
-      : matcher;
+    isHostName(attribute) && 'value' in matcher ? { ...matcher, value: asciiLower(matcher.value) } : matcher;
   const test = textTest(folded);
   return (facts) => textsOf(attribute, facts).some(test);
 }
