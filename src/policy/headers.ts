@@ -41,6 +41,14 @@ const COMBINED: ReadonlySet<string> = new Set([
 
 /** The values of a header that matchers look at, one by one. */
 export function matchedValues(name: string, received: readonly string[]): readonly string[] {
-  if (received.length < 2 || !COMBINED.has(name)) return received;
-  return [received.filter((value) => value !== '').join(',')];
+  if (!COMBINED.has(name)) return received;
+  const combined = received.length < 2 ? received : [received.filter((value) => value !== '').join(',')];
+  return name === 'referer' ? combined.filter(isReferer) : combined;
+}
+
+/** Envoy drops a Referer that is neither an absolute URL without user and fragment nor a relative one without fragment. */
+function isReferer(value: string): boolean {
+  const authority = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]+)[!-~]*$/i.exec(value)?.[1];
+  if (authority !== undefined) return !value.includes('#') && !authority.includes('@');
+  return /^[\w\-.~!$&'()*+,;=@%?]*(\/[\w\-.~!$&'()*+,;=@%?:/]*)?$/.test(value);
 }
