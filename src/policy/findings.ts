@@ -8,8 +8,8 @@ export class Findings {
     this.issues.push({ severity: 'error', path, message });
   }
 
-  warn(path: string, message: string): void {
-    this.issues.push({ severity: 'warning', path, message });
+  warn(path: string, message: string, code?: string): void {
+    this.issues.push({ severity: 'warning', path, message, ...(code !== undefined && { code }) });
   }
 
   get failed(): boolean {

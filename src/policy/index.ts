@@ -1,6 +1,7 @@
 export type * from './types.ts';
 export { renderIssues } from './findings.ts';
 export { missingServiceAccounts } from './lint.ts';
+export { lintTogether, unknownSources, type PolicyIssue, type Surroundings } from './surroundings.ts';
 export { parseAuthorizationPolicy, type ParseOptions } from './parse.ts';
 export { normalizePath, type EscapedSlashes } from './path.ts';
 export { authorizerCluster, type CustomFilters } from './envoy-authorizer.ts';

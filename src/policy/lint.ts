@@ -14,8 +14,13 @@ export function lint(
   if (nowMs !== undefined && notAfterMs !== undefined && notAfterMs <= nowMs())
     findings.warn('spec.validity.notAfter', 'is past: the policy has no effect any more; remove it');
   for (const path of contradictions(policy)) {
-    findings.warn(path, 'can never match: its conditions contradict each other; it is kept and does nothing');
+    findings.warn(
+      path,
+      'can never match: its conditions contradict each other; it is kept and does nothing',
+      'unreachable-rule',
+    );
   }
+  if (policy.action === 'ALLOW') warnOfPlainIp(policy, findings);
   for (const term of termsOf(policy)) {
     warnOfHostPort(term, policy, findings);
     if (policy.action === 'ALLOW') warnOfNegative(term, findings);
@@ -33,7 +38,7 @@ export function missingServiceAccounts(
       ([matcher, path]): Issue[] => {
         if (matcher.kind !== 'serviceAccount' || exists(matcher.namespace, matcher.name)) return [];
         const message = `service account ${matcher.namespace}/${matcher.name} does not exist: nobody can match`;
-        return [{ severity: 'warning', path, message }];
+        return [{ severity: 'warning', code: 'unknown-source', path, message }];
       },
     ),
   );
@@ -49,6 +54,31 @@ function warnOfHostPort(term: Term, { action }: AuthorizationPolicy, findings: F
     if (matchers.some((other) => other.kind === 'prefix' && withPort.startsWith(other.value))) continue;
     findings.warn(path, `a caller evades this by sending its port along; add "${withPort}*"`);
   }
+}
+
+/** Whoever gets hold of an address is let in. */
+function warnOfPlainIp({ rules }: AuthorizationPolicy, findings: Findings): void {
+  for (const { index, from, when } of rules) {
+    if (when.some(isFactor)) continue;
+    const path = `spec.rules[${index}]`;
+    const message =
+      'an IP address is the only factor, and addresses can be borrowed; add principals, namespaces or serviceAccounts';
+    if (from.length === 0 && when.some(isAddress)) findings.warn(`${path}.when`, message, 'ip-only');
+    for (const [at, clause] of from.entries()) {
+      if ([...clause, ...when].some(isAddress) && !clause.some(isFactor))
+        findings.warn(`${path}.from[${at}]`, message, 'ip-only');
+    }
+  }
+}
+
+function isAddress({ attribute, values }: Term): boolean {
+  return values.length > 0 && (attribute.kind === 'source.ip' || attribute.kind === 'remote.ip');
+}
+
+/** Something that the caller has to prove; a "not x" in an ALLOW asks for some proof as well. */
+function isFactor({ attribute, values }: Term): boolean {
+  if (proofFor(attribute) !== undefined) return true;
+  return attribute.kind === 'request.auth.claim' && values.length > 0;
 }
 
 function warnOfNegative({ attribute, values, notValues, notField }: Term, findings: Findings): void {
@@ -85,10 +115,11 @@ function warnOfRootAccount(term: Term, root: string, findings: Findings): void {
   }
 }
 
-function termsOf({ rules }: AuthorizationPolicy): Term[] {
+export function termsOf({ rules }: AuthorizationPolicy): Term[] {
   return rules.flatMap(({ from, to, when }) => [...from.flat(), ...to.flat(), ...when]);
 }
 
-function named(matchers: readonly Matcher[], field: string): [Matcher, string][] {
+/** Each value with its path. */
+export function named(matchers: readonly Matcher[], field: string): [Matcher, string][] {
   return matchers.map((matcher, index) => [matcher, `${field}[${index}]`]);
 }

@@ -260,6 +260,7 @@ describe('warnings leave the policy in force', () => {
     ).toEqual([
       {
         severity: 'warning',
+        code: 'unknown-source',
         path: 'spec.rules[0].from[0].source.serviceAccounts[1]',
         message: 'service account b/pay does not exist: nobody can match',
       },

@@ -101,6 +101,8 @@ export type Severity = 'error' | 'warning';
 /** One finding about a document. */
 export interface Issue {
   readonly severity: Severity;
+  /** Of warnings that a pipeline may want to tell apart: `shadowed-rule`. */
+  readonly code?: string;
   /** Exact path of the field: `spec.rules[2].to[0].operation.paths[1]`. Empty: the whole document. */
   readonly path: string;
   /** What was found, what is allowed, what to do. */
