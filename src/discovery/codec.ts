@@ -99,7 +99,10 @@ function remembered(encode: EncodeEntry): EncodeEntry {
   return (resource) => {
     const known = entries.get(resource);
     if (known !== undefined) return known;
-    const entry = encode(resource);
+    // Out of the pool of small buffers, where what is kept would keep 64 KiB alive.
+    const written = encode(resource);
+    const entry = Buffer.allocUnsafeSlow(written.length);
+    entry.set(written);
     entries.set(resource, entry);
     return entry;
   };

@@ -45,7 +45,10 @@ export class ResourceEncoder {
   }
 
   #finish(typeUrl: string, name: string, message: Readonly<Record<string, unknown>>): EncodedResource {
-    const body = this.#typeOf(typeUrl).encode(message).finish();
+    // Out of the pool of small buffers, where what is kept would keep 64 KiB alive.
+    const written = this.#typeOf(typeUrl).encode(message).finish();
+    const body = Buffer.allocUnsafeSlow(written.length);
+    body.set(written);
     return { name, typeUrl, body, version: hash('sha256', body, 'hex').slice(0, 16) };
   }
 }
