@@ -30,9 +30,11 @@ describe('the bench, in a tiny size', () => {
         'csr',
         'cold-start-time',
         'cold-start-cpu',
+        'cold-start-cpu-grpc',
         'policy-change-p50',
         'policy-change-p99',
         'policy-change-all',
+        'policy-change-cpu',
         'memory-resident',
         'memory-heap',
       ]);

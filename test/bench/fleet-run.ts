@@ -13,6 +13,8 @@ export interface FleetRun {
   readonly startCpuSeconds: number;
   /** From the rename of the file: each sidecar's time, for each change. */
   readonly changesMs: readonly (readonly number[])[];
+  /** Of the server, for one change and the acknowledgements that it brings. */
+  readonly changeCpuSeconds: number;
   /** Bytes that each connected sidecar added, after garbage collection. */
   readonly residentBytes: number;
   readonly heapBytes: number;
@@ -55,13 +57,18 @@ export async function runFleet(options: {
     return { opened: held, startCpuSeconds: (await process.ask('cpu', undefined)) - cpuBefore };
   });
   const after = await process.ask('memory', undefined);
-  const { changesMs, change } = await profiled('policy-change', () => applyAll(fleet, changes));
+  const applied = await profiled('policy-change', async () => {
+    const cpuBefore = await process.ask('cpu', undefined);
+    const seen = await applyAll(fleet, changes);
+    return { ...seen, cpuSeconds: (await process.ask('cpu', undefined)) - cpuBefore };
+  });
   await fleet.ask('close', undefined);
   return {
     startMs: Math.max(...opened.completeMs) - opened.startedMs,
     startCpuSeconds,
-    changesMs,
-    change,
+    changesMs: applied.changesMs,
+    changeCpuSeconds: applied.cpuSeconds / changes.length,
+    change: applied.change,
     messages: opened.messages,
     residentBytes: (after.resident - before.resident) / sidecars.length,
     heapBytes: (after.heap - before.heap) / sidecars.length,
