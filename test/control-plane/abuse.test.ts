@@ -212,6 +212,7 @@ describe('a client that never reads', () => {
         const version = web.version(ALLOW);
         world.writePolicy('shop/rogue', 'rogue', ...paths);
         world.writePolicy('shop/web', 'pulse', `/change/${change}`);
+        for (let nonce = 1; nonce <= change; nonce += 1) silent.acknowledge(String(nonce));
         await web.until(() => web.version(ALLOW) !== version);
       }
       const responses = web.responses - before.responses;
