@@ -100,7 +100,7 @@ function labelsOf({ to, labels }: Flags, { pods }: AuthzInput): Readonly<Record<
   }
   if (labels !== undefined)
     process.stderr.write(`note: the labels are those of Pod ${name}; --labels is ignored\n`);
-  return pod;
+  return pod.labels;
 }
 
 async function requestOf(flags: Flags): Promise<Request> {

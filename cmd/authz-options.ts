@@ -2,9 +2,9 @@ import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { parseDocument } from 'yaml';
 import { parseMeshConfig, type MeshSettings } from '../src/policy/index.ts';
-import { readAuthzInput, type AuthzInput } from './authz-input.ts';
+import { readAuthzInput, renderFinding, type AuthzInput } from './authz-input.ts';
 
-/** What both authz commands take. */
+/** What all authz commands take. */
 export interface AuthzFlags {
   readonly file: readonly string[];
   /** Further settings of the mesh; flags go before them. */
@@ -14,7 +14,11 @@ export interface AuthzFlags {
   readonly output: 'table' | 'json' | 'yaml';
 }
 
-export function addAuthzOptions(command: Command, output: AuthzFlags['output']): Command {
+export function addAuthzOptions(
+  command: Command,
+  output: AuthzFlags['output'],
+  formats: readonly string[] = ['table', 'json', 'yaml'],
+): Command {
   return command
     .requiredOption('-f, --file <path...>', 'manifests: files, directories, or - for standard input')
     .option(
@@ -28,12 +32,12 @@ export function addAuthzOptions(command: Command, output: AuthzFlags['output']):
         'where no ALLOW policy selects a workload (default: deny)',
       ).choices(['deny', 'allow']),
     )
-    .addOption(new Option('-o, --output <format>').choices(['table', 'json', 'yaml']).default(output));
+    .addOption(new Option('-o, --output <format>').choices(formats).default(output));
 }
 
 /** The manifests behind `-f`, findings on stderr. An error in any of them means that nothing can be told. */
 export async function readPolicies(
-  flags: AuthzFlags,
+  flags: Pick<AuthzFlags, 'file'>,
   { rootNamespace }: Pick<MeshSettings, 'rootNamespace'>,
 ): Promise<AuthzInput> {
   const input = await readAuthzInput(flags.file, {
@@ -41,14 +45,28 @@ export async function readPolicies(
     nowMs: Date.now,
     stdin: process.stdin,
   });
-  for (const line of input.report) process.stderr.write(`${line}\n`);
+  for (const finding of input.findings) process.stderr.write(`${renderFinding(finding)}\n`);
   if (input.failed) throw new Error('the manifests above have errors: correct them, nothing was decided');
   return input;
 }
 
+type SettingsFlags = Omit<AuthzFlags, 'file' | 'output'>;
+
+/** What `--mesh-config` says, and nothing else. */
+export async function configuredSettings({ meshConfig }: SettingsFlags): Promise<Partial<MeshSettings>> {
+  return meshConfig === undefined ? {} : await readMeshConfig(meshConfig);
+}
+
 /** @param trustDomain where the mesh's configuration names none */
-export async function settingsOf(flags: AuthzFlags, trustDomain: string): Promise<MeshSettings> {
-  const configured = flags.meshConfig === undefined ? {} : await readMeshConfig(flags.meshConfig);
+export async function settingsOf(flags: SettingsFlags, trustDomain: string): Promise<MeshSettings> {
+  return settingsFrom(await configuredSettings(flags), flags, trustDomain);
+}
+
+export function settingsFrom(
+  configured: Partial<MeshSettings>,
+  flags: SettingsFlags,
+  trustDomain: string,
+): MeshSettings {
   return {
     trustDomain,
     rootNamespace: 'countersign-system',

@@ -5,7 +5,11 @@ export type DataFormat = 'json' | 'yaml';
 
 /** A whole value on stdout. */
 export function printData(value: unknown, format: DataFormat): void {
-  process.stdout.write(format === 'yaml' ? stringify(value) : `${JSON.stringify(value, undefined, 2)}\n`);
+  process.stdout.write(dataText(value, format));
+}
+
+export function dataText(value: unknown, format: DataFormat): string {
+  return format === 'yaml' ? stringify(value) : `${JSON.stringify(value, undefined, 2)}\n`;
 }
 
 /** What a client chose is shown, and never obeyed by the terminal: control characters come out as escapes. */

@@ -11,5 +11,13 @@ export { parseRuleName, ruleName } from './rule-name.ts';
 export { policiesFor, selects } from './select.ts';
 export { compile, type CompiledFilters, type CompileNote, type CompileOptions } from './compile.ts';
 export type { ExtAuthzFilter, HttpRbac, RbacFilter, RbacPolicy, RbacRules, TcpRbac } from './envoy-types.ts';
+export {
+  parseCases,
+  runCase,
+  type CaseResult,
+  type CaseWorld,
+  type ParsedCases,
+  type PolicyCase,
+} from './cases.ts';
 export { parseTime } from './validity.ts';
 export { evaluate, Evaluator, type EvaluateOptions } from './evaluate.ts';

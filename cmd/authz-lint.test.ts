@@ -1,0 +1,224 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import { parseAuthorizationPolicy, parseMeshConfig } from '../src/policy/index.ts';
+import { authzLintCommand } from './authz-lint.ts';
+import { authzTestCommand } from './authz-test.ts';
+
+let directory = '';
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'authz-lint-'));
+});
+afterEach(async () => {
+  vi.restoreAllMocks();
+  process.exitCode = undefined;
+  await rm(directory, { recursive: true });
+});
+
+interface Ran {
+  readonly out: string;
+  readonly err: string;
+  readonly exitCode: number | string | null | undefined;
+}
+
+async function run(command: Command, ...argv: string[]): Promise<Ran> {
+  const texts = { out: '', err: '' };
+  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
+    texts.out += String(text);
+    return true;
+  });
+  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+    texts.err += String(text);
+    return true;
+  });
+  command.exitOverride().configureOutput({ writeErr: (text) => (texts.err += text) });
+  await command.parseAsync(argv, { from: 'user' }).catch((error: unknown) => {
+    texts.err += error instanceof Error ? error.message : String(error);
+    process.exitCode = 2;
+  });
+  return { ...texts, exitCode: process.exitCode };
+}
+
+async function file(name: string, text: string): Promise<string> {
+  const path = join(directory, name);
+  await writeFile(path, text);
+  return path;
+}
+
+const policy = (name: string, spec: string): string => `---
+apiVersion: security.countersign.dev/v1
+kind: AuthorizationPolicy
+metadata: {name: ${name}, namespace: shop}
+spec: ${spec}
+`;
+const surroundings = `---
+apiVersion: v1
+kind: Pod
+metadata: {name: cart-0, namespace: shop, labels: {app: cart}}
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: web, namespace: shop}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: cache, namespace: shop}
+spec:
+  selector: {app: cart}
+  ports: [{name: redis, port: 6379}, {name: http-main, port: 80}, {name: tcp-x, port: 1, targetPort: 5432}]
+`;
+
+describe('authz lint', () => {
+  const lint = (...argv: string[]): Promise<Ran> => run(authzLintCommand(), ...argv);
+
+  it('finds nothing, exit 0', async () => {
+    const path = await file('a.yaml', policy('ok', '{rules: [{from: [{source: {namespaces: [shop]}}]}]}'));
+    expect(await lint('-f', path)).toEqual({ out: 'SEVERITY  PLACE  CODE  FINDING\n', err: '', exitCode: 0 });
+  });
+
+  it('warns with place and code, exit 0', async () => {
+    const path = await file(
+      'a.yaml',
+      `${surroundings}${policy('a', '{rules: [{from: [{source: {serviceAccounts: [wbe]}}], to: [{operation: {methods: [GET]}}]}]}')}${policy('b', '{selector: {matchLabels: {app: other}}, action: DENY, rules: [{}]}')}`,
+    );
+    const { out, exitCode } = await lint('-f', path, '-o', 'json');
+    const { findings } = JSON.parse(out) as { findings: { code: string; line: number; message: string }[] };
+    expect(findings.map(({ code }) => code).toSorted()).toEqual([
+      'http-on-tcp',
+      'selects-nothing',
+      'unknown-source',
+    ]);
+    expect(findings.find(({ code }) => code === 'http-on-tcp')?.message).toContain('TCP port 5432, 6379');
+    expect(findings.every(({ line }) => line > 10)).toBe(true);
+    expect(exitCode).toBe(0);
+  });
+
+  it('exit 1 on errors, with file and line; the other policies are judged all the same', async () => {
+    const path = await file(
+      'a.yaml',
+      `${policy('bad', '{action: DNEY, rules: [{}]}')}${policy('all', '{rules: [{}]}')}${policy('twice', '{rules: [{}]}')}`,
+    );
+    const { out, exitCode } = await lint('-f', path);
+    expect(out).toContain(`error     ${path}:5  `);
+    expect(out).toContain('spec.action: expected ALLOW, DENY, AUDIT or CUSTOM, found "DNEY"');
+    expect(out).toContain('shadowed-rule');
+    expect(exitCode).toBe(1);
+  });
+
+  it('exit 2 where a file cannot be read', async () => {
+    const { out, exitCode } = await lint('-f', join(directory, 'none.yaml'));
+    expect(out).toMatch(/cannot be read/);
+    expect(exitCode).toBe(2);
+  });
+
+  it('writes SARIF', async () => {
+    const path = await file('a.yaml', policy('bad', '{rule: []}'));
+    const { out, exitCode } = await lint('-f', path, '-o', 'sarif');
+    expect(JSON.parse(out)).toMatchObject({
+      version: '2.1.0',
+      runs: [
+        {
+          tool: { driver: { name: 'countersign', rules: [{ id: 'invalid' }] } },
+          results: [
+            {
+              ruleId: 'invalid',
+              level: 'error',
+              message: { text: 'spec.rule: unknown field "rule"; did you mean rules?' },
+              locations: [
+                {
+                  physicalLocation: { artifactLocation: { uri: path }, region: { startLine: 5 } },
+                  logicalLocations: [{ fullyQualifiedName: 'AuthorizationPolicy shop/bad' }],
+                },
+              ],
+            },
+          ],
+        },
+      ],
+    });
+    expect(exitCode).toBe(1);
+  });
+
+  it('writes JUnit, with whatever stands in a document', async () => {
+    const path = await file(
+      'a.yaml',
+      `${policy('bad', `{action: "<&\\"\\u0001>", rules: [{}]}`)}${policy('ok', '{rules: [{}]}')}`,
+    );
+    const { out } = await lint('-f', path, '-o', 'junit');
+    expect(out).toContain('tests="2" failures="1"');
+    expect(out).toContain('name="AuthorizationPolicy shop/ok"/>');
+    expect(out).toMatch(/<failure message="[^"<>]*&#60;&#38;[^"<>]*"\/>/);
+    expect(out).not.toContain('\u0001');
+  });
+});
+
+describe('authz test', () => {
+  const cases = `cases:
+- {from: shop/web, to: shop/cart-0, expect: allow}
+- {name: not he, from: shop/billing, to: shop/cart-0, expect: allow}
+`;
+  const web = policy('web', '{rules: [{from: [{source: {serviceAccounts: [web]}}]}]}');
+  const test = async (expectations: string, ...argv: string[]): Promise<Ran> =>
+    run(
+      authzTestCommand(),
+      ...['-f', await file('a.yaml', `${surroundings}${web}`), '-t', await file('cases.yaml', expectations)],
+      ...argv,
+    );
+
+  it('says which expectation fails and why, exit 1', async () => {
+    const { out, err, exitCode } = await test(cases);
+    expect(out).toMatch(/^pass {4}spiffe:\/\/cluster\.local\/ns\/shop\/sa\/web -> shop\/cart-0: GET \/ /m);
+    expect(out).toMatch(/^FAIL {4}not he .*cases\.yaml:3 +expected ALLOW, got DENY: no ALLOW rule matches/m);
+    expect(out).toMatch(/\n\n1 passed, 1 failed\n$/);
+    expect(err).toBe('');
+    expect(exitCode).toBe(1);
+  });
+
+  it('exit 0 where all is as expected', async () => {
+    const { out, exitCode } = await test(cases.replace(/allow}\n$/, 'deny}\n'), '-o', 'json');
+    expect(JSON.parse(out)).toMatchObject({ passed: 2, failed: 0 });
+    expect(exitCode).toBe(0);
+    const other = await test(cases.split('\n').slice(0, 2).join('\n'), '--trust-domain', 'other');
+    expect(other.out).toMatch(/spiffe:\/\/other\/ns/);
+  });
+
+  it('writes JUnit', async () => {
+    const { out } = await test(cases, '-o', 'junit');
+    expect(out).toContain('tests="2" failures="1"');
+    expect(out).toMatch(/name="not he"><failure message="expected ALLOW, got DENY/);
+  });
+
+  it('tries nothing on expectations with errors, exit 2', async () => {
+    const { out, err, exitCode } = await test(cases.replace('expect', 'expcet'));
+    expect(err).toMatch(/cases\.yaml:2 cases\[0\]\.expcet: unknown field "expcet"; did you mean expect\?/);
+    expect(out).toBe('');
+    expect(exitCode).toBe(2);
+  });
+});
+
+describe('docs/policies.md', () => {
+  it('has examples that hold', async () => {
+    const text = await readFile(new URL('../docs/policies.md', import.meta.url), 'utf8');
+    const blocks = [...text.matchAll(/^```yaml\n(.*?)^```$/gms)].map(([, block = '']) => block);
+    const values = blocks.flatMap((block) =>
+      parseAllDocuments(block).map((document): unknown => document.toJS()),
+    );
+    const isPolicy = (value: unknown): boolean =>
+      typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'AuthorizationPolicy';
+    for (const value of values.filter(isPolicy))
+      expect(parseAuthorizationPolicy(value)).toMatchObject({ ok: true, issues: [] });
+    expect(values.filter(isPolicy).length).toBeGreaterThanOrEqual(4);
+    const config = values.find((value) => Object.hasOwn(value as object, 'extensionProviders'));
+    expect(parseMeshConfig(config)).toMatchObject({ ok: true, issues: [] });
+    const cases = blocks.find((block) => block.startsWith('cases:')) ?? '';
+    const manifests = `${surroundings}---\n${blocks[0] ?? ''}`;
+    const { out, exitCode } = await run(
+      authzTestCommand(),
+      ...['-f', await file('docs.yaml', manifests), '-t', await file('cases.yaml', cases)],
+    );
+    expect(out).toMatch(/\n7 passed, 0 failed\n$/);
+    expect(exitCode).toBe(0);
+  });
+});
