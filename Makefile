@@ -1,13 +1,13 @@
 # Countersign. `make` prints the targets.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help build check test bench demo envoy clean
+.PHONY: help build check test test-deep bench demo envoy clean
 
 schema := proto/gen/envoy.json
 installed := node_modules/.package-lock.json
 
 help: ## print the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 build: $(schema) ## install packages and make the schema; cmd/countersign runs after it
 
@@ -16,6 +16,9 @@ check: build ## format, lint, types, layers, protos
 
 test: build envoy ## every test, on real Envoys
 	@npm run --silent test
+
+test-deep: build envoy ## what takes long: 200,000 generated pairs of policy and request (EQUALITY_SEED, EQUALITY_PAIRS)
+	@npm run --silent test:deep
 
 bench: build ## speed, as ratios to limits measured in the same run
 	@node test/bench/main.ts

@@ -103,8 +103,13 @@ function principalOf({ peer }: Asked): string | undefined {
   return peer.kind === 'odd' ? (peer.names.uri[0] ?? peer.names.dns[0]) : undefined;
 }
 
-function headersOf({ headers }: Asked): Record<string, string[]> {
+/** As Envoy has them once they are read: HTTP/2 makes one header of several cookies (RFC 9113 section 8.2.3). */
+function headersOf({ headers, http }: Asked): Record<string, string[]> {
   const byName: Record<string, string[]> = {};
   for (const [name, value] of headers) (byName[name.toLowerCase()] ??= []).push(value);
+  const { cookie } = byName;
+  if (http === 2 && cookie !== undefined) {
+    byName['cookie'] = [cookie.reduce((joined, next) => (joined === '' ? next : `${joined}; ${next}`), '')];
+  }
   return byName;
 }

@@ -1,5 +1,5 @@
 import type { Asked, Condition, Fields, Pair, PolicyDocument, PolicySet, RuleDocument } from './case.ts';
-import { SVIDS } from './world.ts';
+import { PLAIN } from './regression.ts';
 
 /** Every list that one step makes shorter: without one of its entries. */
 function without<T>(list: readonly T[]): T[][] {
@@ -7,14 +7,18 @@ function without<T>(list: readonly T[]): T[][] {
 }
 
 /** Every list with one entry in one of its smaller forms. */
-function inside<T>(list: readonly T[], smaller: (entry: T) => readonly T[]): T[][] {
-  return list.flatMap((entry, at) => smaller(entry).map((less) => list.with(at, less)));
+function inside<T>(list: readonly T[], forms: (entry: T) => readonly T[]): T[][] {
+  return list.flatMap((entry, at) => forms(entry).map((less) => list.with(at, less)));
 }
 
 function shorter(text: string): string[] {
-  const half = text.slice(0, text.length >> 1);
-  const cuts = Array.from(text, (_, at) => text.slice(0, at) + text.slice(at + 1));
-  return [...new Set([half, ...cuts])].filter((cut) => cut !== '' && cut !== text);
+  const lengths = [text.length >> 1, text.length >> 2, 1].filter((length) => length > 0);
+  const cuts = lengths.flatMap((length) =>
+    Array.from({ length: Math.ceil(text.length / length) }, (_, at) => {
+      return text.slice(0, at * length) + text.slice((at + 1) * length);
+    }),
+  );
+  return [...new Set(cuts)].filter((cut) => cut !== '' && cut !== text);
 }
 
 /** A value loses letters, not its form. */
@@ -30,7 +34,9 @@ function smallerFields(fields: Fields): Fields[] {
     names.length < 2
       ? []
       : names.map((name) => Object.fromEntries(Object.entries(fields).filter(([other]) => other !== name)));
-  const cut = names.flatMap((name) => smallerValues(fields[name] ?? []).map((values) => ({ ...fields, [name]: values })));
+  const cut = names.flatMap((name) =>
+    smallerValues(fields[name] ?? []).map((values) => ({ ...fields, [name]: values })),
+  );
   return [...dropped, ...cut];
 }
 
@@ -41,7 +47,12 @@ function smallerValues(values: readonly string[]): (readonly string[])[] {
 function smallerCondition({ key, values, notValues }: Condition): Condition[] {
   const both = values !== undefined && notValues !== undefined;
   return [
-    ...(both ? [{ key, values }, { key, notValues }] : []),
+    ...(both
+      ? [
+          { key, values },
+          { key, notValues },
+        ]
+      : []),
     ...smallerValues(values ?? []).map((less) => ({ key, values: less, ...(notValues && { notValues }) })),
     ...smallerValues(notValues ?? []).map((less) => ({ key, ...(values && { values }), notValues: less })),
   ];
@@ -103,19 +114,6 @@ function smallerSet(set: PolicySet): PolicySet[] {
   ];
 }
 
-const PLAIN: Asked = {
-  peer: { kind: 'svid', id: SVIDS[0] ?? '' },
-  ipv6: false,
-  source: '127.77.1.1',
-  sni: undefined,
-  http: 1,
-  method: 'GET',
-  path: '/',
-  host: 'a',
-  headers: [],
-  forwardedFor: undefined,
-};
-
 function smallerAsked(asked: Asked): Asked[] {
   const keys = Object.keys(PLAIN) as (keyof Asked)[];
   const plainer = keys
@@ -157,7 +155,9 @@ export async function shrink(
     for (let at = 0; at < candidates.length && next === undefined; at += ROUND) {
       const some = candidates.slice(at, at + ROUND);
       const failed = await fails(some);
-      next = some.find((_, index) => failed[index] === true);
+      next = some
+        .filter((_, index) => failed[index] === true)
+        .sort((a, b) => JSON.stringify(a).length - JSON.stringify(b).length)[0];
     }
     if (next === undefined) return smallest;
     smallest = next;

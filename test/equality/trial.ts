@@ -84,7 +84,8 @@ function same(a: Verdict, b: Verdict): boolean {
 }
 
 async function smallest(court: Court, mismatch: Mismatch): Promise<Mismatch> {
-  const dockets = (pairs: readonly Pair[]): Docket[] => pairs.map(({ set, asked }) => ({ set, asked: [asked] }));
+  const dockets = (pairs: readonly Pair[]): Docket[] =>
+    pairs.map(({ set, asked }) => ({ set, asked: [asked] }));
   const lawful = ({ set }: Pair): boolean => {
     try {
       return new EvaluatedSet(set, court.port).policies.length >= 0;
@@ -132,7 +133,7 @@ export function render({ pair, evaluator, envoy }: Mismatch, replay: string | un
     text,
     `evaluator: ${JSON.stringify(evaluator)}`,
     `Envoy:     ${JSON.stringify(envoy)}`,
-    ...(replay === undefined ? [] : [`replay:    ${replay} npm test -- test/equality`]),
+    ...(replay === undefined ? [] : [`replay:    ${replay} npm test -- test/equality/equality.test.ts`]),
   ].join('\n');
 }
 

@@ -224,16 +224,12 @@ export function routesResource(sets: readonly SetFilters[], version: string): Mu
 
 export interface TcpSet extends SetFilters {
   readonly port: number;
+  /** Those that somebody comes to. */
+  readonly doors: readonly Door[];
 }
 
-export const TCP_DOORS: readonly Door[] = ['sidecar', 'sidecar6', 'open', 'plaintext'];
-
 /** Listeners: a port for each set, the same on every door. */
-export function listenersResource(
-  sets: readonly TcpSet[],
-  version: string,
-  options: ConfigOptions,
-): Mutable {
+export function listenersResource(sets: readonly TcpSet[], version: string, options: ConfigOptions): Mutable {
   const listener = (set: TcpSet, which: Door): Mutable => {
     const made = sidecarListener('tcp', options);
     const chain = at(made, 'filter_chains', 0) as Mutable;
@@ -249,7 +245,7 @@ export function listenersResource(
   };
   return resources(
     version,
-    sets.flatMap((set) => TCP_DOORS.map((which) => listener(set, which))),
+    sets.flatMap((set) => set.doors.map((which) => listener(set, which))),
   );
 }
 

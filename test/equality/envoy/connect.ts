@@ -1,7 +1,7 @@
 import net from 'node:net';
 import tls from 'node:tls';
 import type { Asked } from '../case.ts';
-import { DOOR_ADDRESSES, type Door } from '../world.ts';
+import { DOOR_ADDRESSES, type Door, type Peer } from '../world.ts';
 import { nameOf, type Certificates } from './certificates.ts';
 
 /** The listener that a question goes to. */
@@ -41,9 +41,21 @@ export async function connect(line: Line, certificates: Certificates): Promise<n
     rejectUnauthorized: false,
     ...(asked.sni !== undefined && { servername: asked.sni }),
     ...(alpn !== undefined && { ALPNProtocols: [alpn] }),
-    ...certificates.of(asked.peer),
+    secureContext: contextOf(asked.peer, certificates),
   });
   return await opened(socket, 'secureConnect');
+}
+
+const contexts = new WeakMap<Certificates, Map<string, tls.SecureContext>>();
+
+/** Reading a key is dear: once for each peer. */
+function contextOf(peer: Peer, certificates: Certificates): tls.SecureContext {
+  const known = contexts.get(certificates) ?? new Map<string, tls.SecureContext>();
+  contexts.set(certificates, known);
+  const name = nameOf(peer);
+  const context = known.get(name) ?? tls.createSecureContext(certificates.of(peer));
+  known.set(name, context);
+  return context;
 }
 
 async function opened<T extends net.Socket>(socket: T, event: string): Promise<T> {

@@ -14,7 +14,6 @@ import {
   envoyConfig,
   listenersResource,
   routesResource,
-  TCP_DOORS,
   type ConfigOptions,
   type SetFilters,
   type TcpSet,
@@ -113,14 +112,17 @@ export class Court {
     this.#ids = new Map();
     const http: SetFilters[] = [];
     const tcp: TcpSet[] = [];
-    for (const { set } of hearings) {
+    for (const { set, asked: questions } of hearings) {
       this.#nextId += 1;
       const id = `s${this.#nextId}`;
       this.#ids.set(set, id);
       const { audit, deny, allow } = set.compiled(this.#compiler);
       const filters = [audit, deny, allow].map((filter) => this.#wire.pass(filter));
       if (set.set.protocol === 'http') http.push({ id, filters });
-      else tcp.push({ id, filters, port: set.port });
+      else {
+        const doors = [...new Set(questions.map((asked) => doorOf(asked, 'tcp')))];
+        tcp.push({ id, filters, port: set.port, doors });
+      }
     }
     // So that what is awaited is there even when no set speaks HTTP.
     this.#nextId += 1;
@@ -164,16 +166,16 @@ export class Court {
       return (await (await this.#httpLine(line(door, this.port))).ask(ask(door), ticket)) === 200;
     };
     const waiting = new Set(Object.keys(PROBES) as Door[]);
-    const ports = new Set(tcp.map(({ port }) => port));
+    const silent = new Set(tcp);
     return await waitFor<{ fault?: string }>(
       'Envoy to take the policy sets',
       async () => {
         const fault = this.#complaint(said);
         if (fault !== undefined) return { fault };
         for (const door of waiting) if (await answered(door)) waiting.delete(door);
-        for (const port of ports) {
-          for (const door of TCP_DOORS) (await connect(line(door, port), this.#certificates)).destroy();
-          ports.delete(port);
+        for (const set of silent) {
+          for (const door of set.doors) (await connect(line(door, set.port), this.#certificates)).destroy();
+          silent.delete(set);
         }
         return waiting.size === 0 ? {} : undefined;
       },
@@ -211,7 +213,7 @@ export class Court {
       }
     }
     await inParallel([...queues.values()]);
-    const judged = heard.filter(({ status }) => isJudged(status));
+    const judged = heard.filter(({ status }) => status !== undefined && isJudged(status));
     const log = await this.#log(new Set(judged.map(({ key }) => key)));
     const verdicts: Verdict[][] = hearings.map(() => []);
     for (const { index, at, status, key } of heard) {
@@ -229,12 +231,12 @@ export class Court {
     }
     const asked = withPort(line.asked, set.port);
     const ticket = { set: this.#ids.get(set) ?? '', number };
-    let status: number | undefined;
     // A connection that Envoy has just closed gives no answer: the next one does.
-    for (let attempt = 0; attempt < 3 && status === undefined; attempt += 1) {
-      status = await (await this.#httpLine(line)).ask(asked, ticket);
+    for (let attempt = 0; attempt < 2; attempt += 1) {
+      const status = await (await this.#httpLine(line)).ask(asked, ticket);
+      if (status !== undefined) return { status, key: number };
     }
-    return { status, key: number };
+    return { status: asked.http === 2 ? 'reset' : undefined, key: number };
   }
 
   async #httpLine(line: Line): Promise<HttpLine> {

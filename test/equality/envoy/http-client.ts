@@ -11,7 +11,7 @@ export interface Ticket {
 
 /** A connection that takes one request after the other. */
 export interface HttpLine {
-  /** The status; undefined: the connection ended without an answer. */
+  /** undefined: the connection ended without an answer. */
   readonly ask: (asked: Asked, ticket: Ticket) => Promise<number | undefined>;
   readonly usable: () => boolean;
   readonly close: () => void;
@@ -104,7 +104,9 @@ export function http2Line(socket: net.Socket): HttpLine {
         for (const [name, value] of headersOf(asked, ticket)) {
           const key = name.toLowerCase();
           const before = headers[key];
-          headers[key] = before === undefined ? value : [before, value].flat();
+          // Node writes each character as one byte.
+          const bytes = Buffer.from(value, 'utf8').toString('latin1');
+          headers[key] = before === undefined ? bytes : [before, bytes].flat();
         }
         const stream = session.request({
           ...headers,

@@ -26,14 +26,14 @@ export function verdictOf(status: Status, line: LogLine | undefined, set: Evalua
 }
 
 /**
- * Of an HTTP request, or what became of a TCP connection. undefined: no answer at all, as from a reader of HTTP/2
- * that resets a stream for its head.
+ * Of an HTTP request, or what became of a TCP connection. `reset`: Envoy's reader of HTTP/2 ended the connection for
+ * what stands in a request's head. undefined: no answer at all.
  */
-export type Status = number | 'echoed' | 'ended' | undefined;
+export type Status = number | 'reset' | 'echoed' | 'ended' | undefined;
 
 /** False for what Envoy refused before any policy was asked, and may not have logged. */
 export function isJudged(status: Status): boolean {
-  return status !== 400 && status !== undefined;
+  return status !== 400 && status !== 'reset';
 }
 
 function judged(passed: boolean, line: LogLine, set: EvaluatedSet): Verdict {

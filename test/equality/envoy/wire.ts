@@ -19,7 +19,7 @@ export class Wire {
   /** The filter as Envoy's JSON reader takes it, made from the bytes. */
   pass({ name, typed_config: config }: RbacFilter): { name: string; typed_config: JsonObject } {
     const { body } = this.#encoder.encode(EXTENSION_CONFIG_TYPE, name, { typed_config: config });
-    const received = this.#read(this.#type, { ...this.#type.decode(body) }) as Message;
+    const received = this.#read(this.#type, this.#decode(this.#type, body)) as Message;
     return { name, typed_config: received['typed_config'] as JsonObject };
   }
 
@@ -27,12 +27,17 @@ export class Wire {
     return this.#root.lookupType(url.slice(url.lastIndexOf('/') + 1));
   }
 
+  /** What came, and no defaults. */
+  #decode(type: protobuf.Type, bytes: Uint8Array): Message {
+    return Object.fromEntries(Object.entries(type.decode(bytes)));
+  }
+
   #read(type: protobuf.Type, message: Message): unknown {
     if (type.fullName === '.google.protobuf.Any') {
       const url = String(message['type_url']);
       const inner = this.#lookup(url);
-      const value = inner.decode(message['value'] as Uint8Array);
-      return { '@type': url, ...(this.#read(inner, { ...value }) as Message) };
+      const value = this.#decode(inner, message['value'] as Uint8Array);
+      return { '@type': url, ...(this.#read(inner, value) as Message) };
     }
     if (WRAPPER.test(type.fullName)) {
       return message['value'] ?? type.fields['value']?.defaultValue;

@@ -30,8 +30,25 @@ export function pathNeighbours(path: string): string[] {
     ...[`${head}z/%2e%2E/${tail}`, `${head}z/.%2e/${tail}`, `${head}..;/${tail}`, `${head}z/..;x/${tail}`],
     ...[`${head}%2e%2e;/${tail}`, `${head}.;y/${tail}`, `${path};x`, `${path};`, `${path}%3Bx`, `${path}%00`],
     ...[`${head.slice(0, -1)}%2f${tail}`, `${head.slice(0, -1)}%5C${tail}`, `${head.slice(0, -1)}\\${tail}`],
-    ...[`${head}${escaped(tail)}`, `${path}%`, `${path}%2`, `${path}%zz`, `${path}%25`, `${path}|`, `${path}[`],
-    ...[`${path}]`, `${path}"`, `${path}{`, `${path}#x`, `${path}%20`, `${path}+`, `${head}[/${tail}`, `${path}..`],
+    ...[
+      `${head}${escaped(tail)}`,
+      `${path}%`,
+      `${path}%2`,
+      `${path}%zz`,
+      `${path}%25`,
+      `${path}|`,
+      `${path}[`,
+    ],
+    ...[
+      `${path}]`,
+      `${path}"`,
+      `${path}{`,
+      `${path}#x`,
+      `${path}%20`,
+      `${path}+`,
+      `${head}[/${tail}`,
+      `${path}..`,
+    ],
     ...[`${head}.../${tail}`, `${head}%41${tail}`, `/${path}/`, `${path}~`, `${path}^`, `${path}\`b`],
     ...[`${path}/x?y=/../z`, `${path}%C3%A9`, `${path}%e9`, `/%2e${path}`, `${path}/%2e.`, `${path}=:@,`],
   ];
@@ -40,7 +57,8 @@ export function pathNeighbours(path: string): string[] {
 /** SVIDs that a source's field lets in; enough of the language to aim with, and no judge. */
 export function svidsFor(field: string, value: string): string[] {
   const subject = (id: string): string => {
-    const [, domain = '', namespace = '', account = ''] = /^spiffe:\/\/([^/]+)(?:\/ns\/([^/]+))?(?:\/sa\/(.+))?/u.exec(id) ?? [];
+    const [, domain = '', namespace = '', account = ''] =
+      /^spiffe:\/\/([^/]+)(?:\/ns\/([^/]+))?(?:\/sa\/(.+))?/u.exec(id) ?? [];
     if (field === 'namespaces') return namespace;
     if (field === 'trustDomains') return domain;
     if (field === 'serviceAccounts') return value.includes('/') ? `${namespace}/${account}` : account;

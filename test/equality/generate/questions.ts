@@ -75,10 +75,16 @@ function peer(way: Way): fc.Arbitrary<Peer> {
     fitting = fitting.filter((id) => fit.has(id));
   }
   return fc.oneof(
-    { weight: fitting.length > 0 ? 10 : 0, arbitrary: fc.constantFrom(...(fitting.length > 0 ? fitting : SVIDS)).map(svid) },
+    {
+      weight: fitting.length > 0 ? 10 : 0,
+      arbitrary: fc.constantFrom(...(fitting.length > 0 ? fitting : SVIDS)).map(svid),
+    },
     { weight: 4, arbitrary: fc.constantFrom(...SVIDS).map(svid) },
     { weight: 1, arbitrary: fc.constantFrom(...ODD_PEERS) },
-    { weight: 2, arbitrary: fc.constantFrom<Peer>({ kind: 'anonymous' }, { kind: 'plaintext' }, { kind: 'plaintext' }) },
+    {
+      weight: 2,
+      arbitrary: fc.constantFrom<Peer>({ kind: 'anonymous' }, { kind: 'plaintext' }, { kind: 'plaintext' }),
+    },
   );
 }
 
@@ -91,7 +97,9 @@ const isWord = (text: string): boolean => /^[!-~]+$/u.test(text);
 function headers(way: Way): fc.Arbitrary<(readonly [string, string])[]> {
   const named = way.when.flatMap(({ key, values = [], notValues = [] }) => {
     const name = /^request\.headers\[([^:][^\]]*)\]$/u.exec(key)?.[1];
-    return name === undefined || name === 'host' ? [] : [{ name, aim: { wanted: values, unwanted: notValues } }];
+    return name === undefined || name === 'host'
+      ? []
+      : [{ name, aim: { wanted: values, unwanted: notValues } }];
   });
   const asSent = (name: string): fc.Arbitrary<string> =>
     fc.constantFrom(name, name.toLowerCase(), name.toUpperCase());
@@ -100,9 +108,12 @@ function headers(way: Way): fc.Arbitrary<(readonly [string, string])[]> {
       .array(fc.tuple(asSent(name), near(aim, ['', ...HEADER_VALUES])), { maxLength: 3, size: 'max' })
       .map((list) => list.map(([as, value]) => [as, value.trim()] as const)),
   );
-  const other = fc.array(fc.tuple(fc.constantFrom('x-a', 'x-b', 'accept', 'x-d'), fc.constantFrom('', ...HEADER_VALUES)), {
-    maxLength: 1,
-  });
+  const other = fc.array(
+    fc.tuple(fc.constantFrom('x-a', 'x-b', 'accept', 'x-d'), fc.constantFrom('', ...HEADER_VALUES)),
+    {
+      maxLength: 1,
+    },
+  );
   return fc.tuple(other, ...several).map((lists) => lists.flat());
 }
 
@@ -113,20 +124,28 @@ export function question({ documents, protocol }: PolicySet): fc.Arbitrary<Asked
     const aim = (field: string, keys: RegExp): Aim => aimOf(way, way.operation, field, keys);
     const remote = aimOf(way, way.source, 'remoteIpBlocks', /^remote\.ip$/u);
     const speaksOfRemote = remote.wanted.length + remote.unwanted.length > 0;
+    const sni = aimOf(way, {}, '', /^connection\.sni$/u);
+    const speaksOfSni = sni.wanted.length + sni.unwanted.length > 0;
+    // Where no rule looks, one way to come is enough: connections are dear, requests are not.
+    const speaksOfIp =
+      /^(source|remote|destination)\.ip$/mu.test(way.when.map(({ key }) => key).join('\n')) ||
+      Object.keys(way.source).some((field) => /ipBlocks/iu.test(field));
     return fc
       .record({
         peer: peer(way),
-        ipv6: fc.integer({ min: 0, max: 5 }).map((dice) => dice === 0),
-        source: fc.constantFrom(...CLIENT_ADDRESSES),
-        sni: near(aimOf(way, {}, '', /^connection\.sni$/u), ['', '', 'a.sni', 'b.sni', 'c', 'A.sni']).map((name) =>
-          /^[\w-]+(\.[\w-]+)*$/u.test(name) ? name : undefined,
-        ),
+        ipv6: fc.integer({ min: 0, max: speaksOfIp ? 4 : 30 }).map((dice) => dice === 0),
+        source: speaksOfIp ? fc.constantFrom(...CLIENT_ADDRESSES) : fc.constant(CLIENT_ADDRESSES[0] ?? ''),
+        sni: speaksOfSni ? near(sni, ['', '', 'a.sni', 'A.sni']).map(hostName) : fc.constant(undefined),
         http: fc.constantFrom<1 | 2>(1, 1, 2),
         method: near(aim('methods', /^request\.headers\[:method\]$/u), ['GET', 'POST', 'PUT']).filter(
           (name) => /^[A-Za-z-]+$/u.test(name) && name !== 'CONNECT',
         ),
         path: near(aim('paths', /^request\.headers\[:path\]$/u), [...PATHS, '/q'], pathNeighbours),
-        host: near(aim('hosts', /^request\.headers\[(host|:authority)\]$/u), ['a.example', 'zz', `a.example:${PORT}`]),
+        host: near(aim('hosts', /^request\.headers\[(host|:authority)\]$/u), [
+          'a.example',
+          'zz',
+          `a.example:${PORT}`,
+        ]),
         headers: headers(way),
         forwardedFor: fc.oneof(
           { weight: speaksOfRemote ? 1 : 9, arbitrary: fc.constant(undefined) },
@@ -138,6 +157,11 @@ export function question({ documents, protocol }: PolicySet): fc.Arbitrary<Asked
       })
       .map((asked) => sendable(asked, protocol));
   });
+}
+
+/** What TLS can carry as a server's name. */
+function hostName(text: string): string | undefined {
+  return /^[\w-]+(\.[\w-]+)*$/u.test(text) ? text : undefined;
 }
 
 /** The nearest question that can be sent at all, and that says nothing twice. */

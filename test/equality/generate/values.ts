@@ -4,10 +4,7 @@ import { PORT, SVIDS } from '../world.ts';
 /** Values as documents write them: whole, cut to a prefix or a suffix, `*`, and slips of each. */
 function wild(bases: readonly string[]): fc.Arbitrary<string> {
   const base = fc.constantFrom(...bases);
-  const cut = fc.tuple(
-    fc.constantFrom(...bases.filter((text) => !text.includes(PORT))),
-    fc.nat({ max: 40 }),
-  );
+  const cut = fc.tuple(fc.constantFrom(...bases.filter((text) => !text.includes(PORT))), fc.nat({ max: 40 }));
   return fc
     .oneof(
       { weight: 6, arbitrary: base },
@@ -37,18 +34,49 @@ const plainIds = SVIDS.map((id) => id.slice('spiffe://'.length));
 const addresses: readonly string[] = [
   ...['127.77.1.1', '127.77.1.2', '127.77.1.2/31', '127.77.1.0/30', '127.77.1.0/24', '127.77.0.0/23'],
   ...['127.77.2.0/23', '127.0.0.0/8', '0.0.0.0/0', '10.0.0.0/8', '10.1.2.3', '10.1.2.2/31'],
-  ...['::1', '::/0', '::/127', '::2/127', '2001:db8::/32', '2001:db8::1', '::ffff:127.77.1.1', '::ffff:127.77.1.0/120'],
+  ...[
+    '::1',
+    '::/0',
+    '::/127',
+    '::2/127',
+    '2001:db8::/32',
+    '2001:db8::1',
+    '::ffff:127.77.1.1',
+    '::ffff:127.77.1.0/120',
+  ],
   ...['127.77.0.1', '127.77.0.2/31', '127.77.0.4'],
 ];
 
 export const PATHS: readonly string[] = [
   ...['/', '/a', '/a/b', '/a/b/c', '/A', '/a.b', '/a/b/', '/a/b;x', '/a%20b', '/a%2Fb', '/a/../b', '/a//b'],
-  ...['/a/(b)', '/a+b', '/a/[b]', '/a%7Cb', '/~u', '/a$b', '/t/x/end', '/%C3%A9', '/a,b=c', "/a'b!", '/a@b:c'],
+  ...[
+    '/a/(b)',
+    '/a+b',
+    '/a/[b]',
+    '/a%7Cb',
+    '/~u',
+    '/a$b',
+    '/t/x/end',
+    '/%C3%A9',
+    '/a,b=c',
+    "/a'b!",
+    '/a@b:c',
+  ],
 ];
 
 export const TEMPLATES: readonly string[] = [
-  ...['/{*}', '/{**}', '/a/{*}', '/a/{**}', '/a/{*}/c', '/{*}/b', '/{*}/{*}', '/{*}/b/{**}', '/t/{*}/x/{**}/end'],
-  ...['/t/{**}/end', '/a.b/{*}', '/a+b/{*}', '/{*}/(b)', '/a/{*}/', '/A/{*}', ],
+  ...[
+    '/{*}',
+    '/{**}',
+    '/a/{*}',
+    '/a/{**}',
+    '/a/{*}/c',
+    '/{*}/b',
+    '/{*}/{*}',
+    '/{*}/b/{**}',
+    '/t/{*}/x/{**}/end',
+  ],
+  ...['/t/{**}/end', '/a.b/{*}', '/a+b/{*}', '/{*}/(b)', '/a/{*}/', '/A/{*}'],
 ];
 
 /** Values of each field of `source` and `operation`, and of the keys of `when`. */
@@ -62,7 +90,15 @@ export const FIELD_VALUES: Readonly<Record<string, fc.Arbitrary<string>>> = {
   trustDomains: wild(['td1', 'td2', 'td1.x', 'td']),
   ipBlocks: fc.constantFrom(...addresses),
   remoteIpBlocks: fc.constantFrom(...addresses),
-  hosts: wild(['a.example', 'b.a.example', 'a.example:8080', 'A.Example', `a.example:${PORT}`, '[::1]:80', '127.0.0.1']),
+  hosts: wild([
+    'a.example',
+    'b.a.example',
+    'a.example:8080',
+    'A.Example',
+    `a.example:${PORT}`,
+    '[::1]:80',
+    '127.0.0.1',
+  ]),
   methods: wild(['GET', 'POST', 'PUT', 'DELETE', 'HEAD', 'PATCH', 'OPTIONS', 'FOO']),
   paths: fc.oneof(
     { weight: 3, arbitrary: wild(PATHS) },
@@ -77,13 +113,28 @@ export const FIELD_VALUES: Readonly<Record<string, fc.Arbitrary<string>>> = {
 export const HEADER_VALUES: readonly string[] = ['v', 'w', 'vw', 'wv', 'v,w', 'V', 'v w', 'é', ',', '"v"'];
 
 const texts = wild(HEADER_VALUES);
+/** Envoy drops those that it takes for no URL. */
+export const REFERERS: readonly string[] = [
+  ...[
+    'https://a.example/x',
+    'https://u@a.example/x',
+    'https://a.example/#f',
+    '/x',
+    'a:b',
+    '/a:b',
+    'v',
+    '"v"',
+    '/a#f',
+  ],
+];
 
 export const CONDITION_VALUES: Readonly<Record<string, fc.Arbitrary<string>>> = {
   ...Object.fromEntries(
-    ['x-a', 'X-A', 'x-b', 'accept', 'Authorization', 'user-agent', 'cookie', 'referer', 'via', 'x-c'].map(
+    ['x-a', 'X-A', 'x-b', 'accept', 'Authorization', 'user-agent', 'cookie', 'via', 'x-c'].map(
       (name): [string, fc.Arbitrary<string>] => [`request.headers[${name}]`, texts],
     ),
   ),
+  'request.headers[referer]': wild(REFERERS),
   'request.headers[host]': wild(['a.example', 'A.Example', 'a.example:8080']),
   'request.headers[:authority]': wild(['a.example', 'b.a.example']),
   'request.headers[:method]': wild(['GET', 'POST']),
