@@ -1,9 +1,11 @@
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   authorizerCluster,
   compile,
   evaluate,
   parseAuthorizationPolicy,
+  parseCases,
   parseMeshConfig,
   renderIssues,
   type AuthorizationPolicy,
@@ -284,7 +286,22 @@ describe("the mesh's configuration", () => {
     [{ extensionProviders: [grpc('a', { pathPrefix: '/' })] }, 'unknown field "pathPrefix"'],
     [{ extensionProviders: [grpc('a', { timeout: '1h' })] }, 'envoyExtAuthzGrpc.timeout: expected a time'],
     [{ extensionProviders: [grpc('a', { service: '' })] }, 'envoyExtAuthzGrpc.service: expected a host'],
-    [{ extensionProviders: [http('a', { statusOnError: 200 })] }, 'statusOnError: expected a whole number'],
+    [
+      { extensionProviders: [http('a', { statusOnError: 200 })] },
+      'statusOnError: expected a known HTTP status',
+    ],
+    [
+      { extensionProviders: [http('a', { statusOnError: 420 })] },
+      'statusOnError: expected a known HTTP status',
+    ],
+    [
+      { extensionProviders: [http('a', { includeAdditionalHeadersInCheck: { 'x y': 'a' } })] },
+      '"x y" is no header name',
+    ],
+    [
+      { extensionProviders: [http('a', { includeAdditionalHeadersInCheck: { x: 'a\nb' } })] },
+      'is no header value',
+    ],
     [{ extensionProviders: [http('a', { headersToUpstreamOnAllow: ['a*b'] })] }, 'expected a header name'],
     [{ trustDomain: 'TD' }, 'trustDomain: expected a trust domain'],
     [{ trustDomainAliases: ['a/b'] }, 'trustDomainAliases[0]: expected a trust domain'],
@@ -294,6 +311,46 @@ describe("the mesh's configuration", () => {
     const parsed = parseMeshConfig(document);
     expect(renderIssues(parsed.issues)).toContain(message);
     expect(parsed.ok).toBe(false);
+  });
+
+  it('never throws, whatever the document', () => {
+    const text = fc.constantFrom('a', '1s', '/', 'x-*', '__proto__', '', 'deny');
+    const keys = fc.constantFrom(
+      ...[
+        'extensionProviders',
+        'name',
+        'envoyExtAuthzGrpc',
+        'envoyExtAuthzHttp',
+        'service',
+        'port',
+        'timeout',
+      ],
+      ...[
+        'includeRequestBodyInCheck',
+        'headersToUpstreamOnAllow',
+        'trustDomainAliases',
+        'cases',
+        'from',
+        'to',
+      ],
+      ...['headers', 'claims', 'expect', 'at'],
+    );
+    const { value } = fc.letrec((tie) => ({
+      value: fc.oneof(
+        { maxDepth: 6 },
+        text,
+        fc.constantFrom(null, 0, 80, true, undefined),
+        fc.array(tie('value'), { maxLength: 3 }),
+        fc.dictionary(keys, tie('value'), { maxKeys: 4 }),
+      ),
+    }));
+    fc.assert(
+      fc.property(value, (document) => {
+        for (const parsed of [parseMeshConfig(document), parseCases(document, { trustDomain: 'td' })])
+          expect(parsed.ok).toBe(!parsed.issues.some(({ severity }) => severity === 'error'));
+      }),
+      { numRuns: 600 },
+    );
   });
 
   it('warns of what lets people in', () => {

@@ -11,6 +11,13 @@ const HTTP = [
   'headersToDownstreamOnDeny',
   'headersToDownstreamOnAllow',
 ];
+/** Those that Envoy knows; it refuses a configuration with any other. */
+const ERROR_STATUSES: ReadonlySet<number> = new Set([
+  ...Array.from({ length: 18 }, (_, index) => 400 + index),
+  ...[421, 422, 423, 424, 426, 428, 429, 431],
+  ...Array.from({ length: 9 }, (_, index) => 500 + index),
+  ...[510, 511],
+]);
 const DEFAULT_TIMEOUT_MS = 600;
 const MAX_BODY = 10 * 1024 * 1024;
 
@@ -88,7 +95,7 @@ function readHttp(fields: Fields, path: string, findings: Findings): NonNullable
   return {
     pathPrefix: typeof prefix === 'string' ? prefix : '',
     sentHeaders: names('includeRequestHeadersInCheck'),
-    addedHeaders: fields[added] === undefined ? {} : readStrings(fields[added], `${path}.${added}`, findings),
+    addedHeaders: readAdded(fields[added], `${path}.${added}`, findings),
     upstreamOnAllow: names('headersToUpstreamOnAllow'),
     downstreamOnDeny: names('headersToDownstreamOnDeny'),
     downstreamOnAllow: names('headersToDownstreamOnAllow'),
@@ -138,7 +145,9 @@ function readFailOpen(value: unknown, path: string, findings: Findings): boolean
 function readStatus(value: unknown, path: string, findings: Findings): number {
   if (value === undefined) return 403;
   const code = typeof value === 'string' && /^\d{3}$/.test(value) ? Number(value) : value;
-  return readNumber(code, path, [400, 599], findings) ?? 403;
+  if (typeof code === 'number' && ERROR_STATUSES.has(code)) return code;
+  findings.error(path, `expected a known HTTP status from 400 to 511, found ${describe(value)}`);
+  return 403;
 }
 
 function readBody(value: unknown, path: string, findings: Findings): ExternalAuthorizer['body'] {
@@ -155,6 +164,17 @@ function readBody(value: unknown, path: string, findings: Findings): ExternalAut
     allowPartial: fields['allowPartialMessage'] === true,
     asBytes: fields['packAsBytes'] === true,
   };
+}
+
+function readAdded(value: unknown, path: string, findings: Findings): Record<string, string> {
+  if (value === undefined) return {};
+  const headers = readStrings(value, path, findings);
+  for (const [name, text] of Object.entries(headers)) {
+    if (!/^[!#$%&'+.^_`|~0-9A-Za-z-]{1,256}$/.test(name))
+      findings.error(path, `${quote(name)} is no header name`);
+    if (!/^[\t -~]{0,4096}$/.test(text)) findings.error(path, `${quote(text)} is no header value`);
+  }
+  return headers;
 }
 
 /** Header names, `x-*` and `*-x` among them. */

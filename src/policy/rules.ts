@@ -6,6 +6,7 @@ import type { Attribute, Clause, Matcher, Rule, Term } from './types.ts';
 import { parseValue } from './values.ts';
 
 const MAX_RULES = 512;
+const MAX_KEY_LENGTH = 1024;
 
 /** What the readers of one policy share. */
 interface Reading {
@@ -139,6 +140,11 @@ function readCondition(value: unknown, path: string, reading: Reading): Term | u
 function readKey(key: unknown, path: string, findings: Findings): Attribute | undefined {
   if (typeof key !== 'string') {
     findings.error(path, `expected a string such as source.namespace, found ${describe(key)}`);
+    return undefined;
+  }
+  if (key.length > MAX_KEY_LENGTH || !key.isWellFormed()) {
+    const fault = key.isWellFormed() ? `has ${key.length} characters` : 'holds half of a character';
+    findings.error(path, `a key has at most ${MAX_KEY_LENGTH} characters; this one ${fault}`);
     return undefined;
   }
   const known = CONDITION_KEYS.get(key);

@@ -180,6 +180,8 @@ describe('claims', () => {
     ['request.auth.claims[a]b', 'unknown key'],
     ['request.auth.claim[a]', 'did you mean request.auth.claims[NAME]?'],
     ['request.auth.audience', 'did you mean request.auth.audiences?'],
+    [`request.auth.claims[${'x'.repeat(1024)}]`, 'a key has at most 1024 characters'],
+    ['request.auth.claims[\ud800]', 'holds half of a character'],
     ['experimental.envoy.filters.a', 'unknown key'],
     ['experimental.a.b[c]', 'unknown key'],
   ])('refuses the key %s', (key, message) => {

@@ -37,6 +37,7 @@ function textFault(value: string): string | undefined {
   if (value === '') return 'an empty string matches nothing; write a value, or "*" for any';
   if (value.length > MAX_VALUE_LENGTH)
     return `a value has at most ${MAX_VALUE_LENGTH} characters; this one has ${value.length}`;
+  if (!value.isWellFormed()) return `${quote(value)} holds half of a character; no request can have that`;
   if (value !== value.trim())
     return `${quote(value)} has blanks around it and could never match; remove them`;
   return undefined;
