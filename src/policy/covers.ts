@@ -1,3 +1,4 @@
+import { isHostName } from './attributes.ts';
 import { asciiLower } from './facts.ts';
 import { inCidr, parseBlockAddress } from './ip.ts';
 import { templateRegExp } from './template.ts';
@@ -51,7 +52,7 @@ function excludes(term: Term, excluded: Matcher): boolean {
 
 function matcherCovers(outer: Matcher, inner: Matcher, attribute: Attribute): boolean {
   if (outer.kind === inner.kind && JSON.stringify(outer) === JSON.stringify(inner)) return true;
-  const text = (value: string): string => (attribute.kind === 'request.host' ? asciiLower(value) : value);
+  const text = (value: string): string => (isHostName(attribute) ? asciiLower(value) : value);
   switch (outer.kind) {
     case 'present':
       return inner.kind !== 'listItem';
