@@ -7,6 +7,8 @@ export interface PolicySet {
   readonly defaultAction: 'allow' | 'deny';
   /** The compiler is told the port, and decides the terms on it. */
   readonly portKnown: boolean;
+  /** `td2` is another name of the mesh's trust domain, `td1`. */
+  readonly aliases?: boolean;
   /** AuthorizationPolicy documents. */
   readonly documents: readonly PolicyDocument[];
 }
@@ -25,6 +27,7 @@ export interface PolicyDocument {
 export interface PolicySpec {
   readonly action?: string;
   readonly mode?: string;
+  readonly validity?: { readonly notBefore?: string; readonly notAfter?: string };
   readonly rules?: readonly RuleDocument[];
 }
 
@@ -58,6 +61,8 @@ export interface Asked {
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** X-Forwarded-For, sent to a listener that believes it. */
   readonly forwardedFor: string | undefined;
+  /** Payload of a valid token that is sent along. */
+  readonly claims?: Readonly<Record<string, unknown>> | undefined;
 }
 
 /** One question to both judges. */

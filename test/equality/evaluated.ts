@@ -36,14 +36,19 @@ export class EvaluatedSet {
   constructor(set: PolicySet, port: number) {
     this.set = set;
     this.port = port;
-    this.#settings = { trustDomain: 'td1', rootNamespace: 'root', defaultAction: set.defaultAction };
+    this.#settings = {
+      trustDomain: 'td1',
+      rootNamespace: 'root',
+      defaultAction: set.defaultAction,
+      ...(set.aliases === true && { trustDomainAliases: ['td2'] }),
+    };
     const parsed = withPort(set.documents, port).map((document) => {
       const result = parseAuthorizationPolicy(document);
       if (!result.ok) throw new Error(`${renderIssues(result.issues)}\n${JSON.stringify(document)}`);
       return result.policy;
     });
     this.policies = policiesFor(parsed, TARGET, this.#settings);
-    this.#evaluator = new Evaluator(this.policies, { settings: this.#settings });
+    this.#evaluator = new Evaluator(this.policies, { settings: this.#settings, nowMs: Date.now });
   }
 
   compiled(compiler: Compiler = compile): ReturnType<Compiler> {
@@ -94,7 +99,10 @@ export function requestOf(asked: Asked, protocol: 'http' | 'tcp', port: number):
     sni: door === 'plaintext' ? undefined : asked.sni,
   };
   const { method, path, host } = asked;
-  if (protocol === 'http') return { ...common, method, path, host, headers: headersOf(asked) };
+  if (protocol === 'http') {
+    const claims = asked.claims && { claims: asked.claims };
+    return { ...common, method, path, host, headers: headersOf(asked), ...claims };
+  }
   return { ...common, method: undefined, path: undefined, host: undefined, headers: {} };
 }
 

@@ -24,6 +24,7 @@ export const PLAIN: Asked = {
   host: 'a',
   headers: [],
   forwardedFor: undefined,
+  claims: undefined,
 };
 
 interface File {
@@ -31,6 +32,7 @@ interface File {
   readonly protocol?: PolicySet['protocol'];
   readonly defaultAction?: PolicySet['defaultAction'];
   readonly portKnown?: boolean;
+  readonly aliases?: boolean;
   /** A document, or its spec alone, of the policy `p<index>` in namespace `a`. */
   readonly policies: readonly (PolicyDocument | PolicyDocument['spec'])[];
   readonly cases: readonly { readonly asked: Written; readonly verdict: Verdict }[];
@@ -47,13 +49,14 @@ export function regressions(): Regression[] {
     .map((document) => readFile(document.toJS() as File));
 }
 
-function readFile({ name, protocol, defaultAction, portKnown, policies, cases }: File): Regression {
+function readFile({ name, protocol, defaultAction, portKnown, aliases, policies, cases }: File): Regression {
   return {
     name,
     set: {
       protocol: protocol ?? 'http',
       defaultAction: defaultAction ?? 'deny',
       portKnown: portKnown ?? false,
+      aliases: aliases ?? false,
       documents: policies.map((policy, index) => ('kind' in policy ? policy : asDocument(policy, index))),
     },
     cases: cases.map(({ asked, verdict }) => ({ asked: { ...PLAIN, ...asked }, verdict })),

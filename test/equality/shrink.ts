@@ -86,7 +86,7 @@ function smallerRule(rule: RuleDocument): RuleDocument[] {
 }
 
 function smallerDocument(document: PolicyDocument): PolicyDocument[] {
-  const { rules = [], mode, ...spec } = document.spec;
+  const { rules = [], mode, validity, ...spec } = document.spec;
   const withRules = (list: readonly RuleDocument[]): PolicyDocument => ({
     ...document,
     spec: { ...document.spec, rules: list },
@@ -97,7 +97,10 @@ function smallerDocument(document: PolicyDocument): PolicyDocument[] {
     metadata: { name: document.metadata.name, namespace: 'a' },
     spec: { ...spec, rules },
   };
-  const simpler = mode !== undefined || JSON.stringify(plain.metadata) !== JSON.stringify(document.metadata);
+  const simpler =
+    mode !== undefined ||
+    validity !== undefined ||
+    JSON.stringify(plain.metadata) !== JSON.stringify(document.metadata);
   return [
     ...(rules.length > 1 ? without(rules).map(withRules) : []),
     ...(simpler ? [plain] : []),
@@ -109,6 +112,7 @@ function smallerSet(set: PolicySet): PolicySet[] {
   return [
     ...(set.documents.length > 1 ? without(set.documents).map((documents) => ({ ...set, documents })) : []),
     ...(set.portKnown ? [{ ...set, portKnown: false }] : []),
+    ...(set.aliases === true ? [{ ...set, aliases: false }] : []),
     ...(set.defaultAction === 'allow' ? [{ ...set, defaultAction: 'deny' as const }] : []),
     ...inside(set.documents, smallerDocument).map((documents) => ({ ...set, documents })),
   ];
@@ -121,6 +125,10 @@ function smallerAsked(asked: Asked): Asked[] {
     .map((key) => ({ ...asked, [key]: PLAIN[key] }));
   return [
     ...plainer,
+    ...Object.keys(asked.claims ?? {}).map((name) => ({
+      ...asked,
+      claims: Object.fromEntries(Object.entries(asked.claims ?? {}).filter(([other]) => other !== name)),
+    })),
     ...without(asked.headers).map((headers) => ({ ...asked, headers })),
     ...inside(asked.headers, ([name, value]) => shorter(value).map((less) => [name, less] as const)).map(
       (headers) => ({ ...asked, headers }),

@@ -125,6 +125,7 @@ export function render({ pair, evaluator, envoy }: Mismatch, replay: string | un
     protocol: set.protocol,
     ...(set.defaultAction === 'allow' && { defaultAction: 'allow' }),
     ...(set.portKnown && { portKnown: true }),
+    ...(set.aliases === true && { aliases: true }),
     policies: set.documents,
     cases: [{ asked: told(asked), verdict: told(envoy) }],
   });

@@ -1,6 +1,7 @@
 import { bootstrap, parseInbound, type JsonObject } from '../../../src/proxy/index.ts';
 import { DOOR_ADDRESSES, type Door } from '../world.ts';
 import type { Certificates } from './certificates.ts';
+import { jwtFilter } from './tokens.ts';
 
 /** Which policy set of the many is to judge an HTTP request. Policies never name it. */
 export const SET_HEADER = 'x-equality-set';
@@ -115,11 +116,12 @@ function httpListener(which: Door, options: ConfigOptions): Mutable {
   manager['stat_prefix'] = which;
   delete manager['route_config'];
   manager['rds'] = { route_config_name: ROUTES, config_source: fromFile(options.folder, 'routes.json') };
-  manager['http_filters'] = (at(manager, 'http_filters') as Mutable[]).map((filter) =>
+  const filters = (at(manager, 'http_filters') as Mutable[]).map((filter) =>
     filter['config_discovery'] === undefined
       ? filter
       : { name: filter['name'], typed_config: at(filter, 'config_discovery', 'default_config') },
   );
+  manager['http_filters'] = [jwtFilter, ...filters];
   return door(listener, which, options.port, options);
 }
 

@@ -2,6 +2,7 @@ import http2 from 'node:http2';
 import type net from 'node:net';
 import type { Asked } from '../case.ts';
 import { NUMBER_HEADER, SET_HEADER } from './config.ts';
+import { token, TOKEN_HEADER } from './tokens.ts';
 
 /** Which policy set is to judge, and the name of the request in the access log. */
 export interface Ticket {
@@ -23,6 +24,7 @@ function headersOf(asked: Asked, { set, number }: Ticket): (readonly [string, st
     [SET_HEADER, set],
     [NUMBER_HEADER, number],
     ...asked.headers,
+    ...(asked.claims === undefined ? [] : [[TOKEN_HEADER, token(asked.claims)] as const]),
     ...(asked.forwardedFor === undefined ? [] : [['x-forwarded-for', asked.forwardedFor] as const]),
   ];
 }

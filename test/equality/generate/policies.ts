@@ -2,11 +2,26 @@ import * as fc from 'fast-check';
 import type { Condition, Fields, PolicyDocument, PolicySet, RuleDocument } from '../case.ts';
 import { CONDITION_VALUES, FIELD_VALUES } from './values.ts';
 
-const SOURCE = ['principals', 'namespaces', 'serviceAccounts', 'trustDomains', 'ipBlocks', 'remoteIpBlocks'];
+const SOURCE = [
+  'principals',
+  'namespaces',
+  'serviceAccounts',
+  'trustDomains',
+  'ipBlocks',
+  'remoteIpBlocks',
+  'requestPrincipals',
+];
 const OPERATION = ['hosts', 'methods', 'paths', 'paths', 'ports'];
 /** What a TCP port has of the language. HTTP fields come there too, but seldom: they end a rule, or widen it. */
 const TCP_OPERATION = ['ports', 'ports', 'ports', 'ports', 'methods'];
 const isHttp = (key: string): boolean => key.startsWith('request.');
+
+/** Over, not begun, and in force. */
+const VALIDITIES = [
+  { notAfter: '2020-01-01T00:00:00Z' },
+  { notBefore: '2120-01-01T00:00:00Z' },
+  { notBefore: '2020-01-01T00:00:00.5+01:00', notAfter: '2120-01-01T00:00:00Z' },
+];
 
 function some<T>(arbitrary: fc.Arbitrary<T>, maxLength: number): fc.Arbitrary<T[]> {
   return fc.array(arbitrary, { minLength: 1, maxLength, size: 'max' });
@@ -65,8 +80,12 @@ function document(protocol: PolicySet['protocol']): fc.Arbitrary<PolicyDocument>
       action: fc.constantFrom('ALLOW', 'ALLOW', 'ALLOW', 'DENY', 'DENY', 'AUDIT'),
       shadow: fc.integer({ min: 0, max: 3 }),
       istio: fc.boolean(),
+      validity: fc.oneof(
+        { weight: 9, arbitrary: fc.constant(undefined) },
+        { weight: 1, arbitrary: fc.constantFrom(...VALIDITIES) },
+      ),
     })
-    .chain(({ name, namespace, action, shadow, istio }) => {
+    .chain(({ name, namespace, action, shadow, istio, validity }) => {
       const fewest = action === 'DENY' ? 1 : 0;
       const rules = fc.oneof(
         { weight: 12, arbitrary: fc.array(rule(protocol), { minLength: fewest, maxLength: 3, size: 'max' }) },
@@ -84,6 +103,7 @@ function document(protocol: PolicySet['protocol']): fc.Arbitrary<PolicyDocument>
         spec: {
           action,
           ...(!istio && shadow === 0 && { mode: 'Shadow' }),
+          ...(!istio && validity && { validity }),
           ...(list.length > 0 && { rules: list }),
         },
       }));
@@ -96,6 +116,7 @@ export function policySet(protocol: PolicySet['protocol']): fc.Arbitrary<PolicyS
     protocol: fc.constant(protocol),
     defaultAction: fc.constantFrom('deny', 'deny', 'allow'),
     portKnown: fc.boolean(),
+    aliases: fc.constantFrom(false, false, true),
     documents: fc.uniqueArray(document(protocol), {
       minLength: 1,
       maxLength: 4,

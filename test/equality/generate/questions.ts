@@ -147,6 +147,7 @@ export function question({ documents, protocol }: PolicySet): fc.Arbitrary<Asked
           `a.example:${PORT}`,
         ]),
         headers: headers(way),
+        claims: claims(way),
         forwardedFor: fc.oneof(
           { weight: speaksOfRemote ? 1 : 9, arbitrary: fc.constant(undefined) },
           {
@@ -157,6 +158,34 @@ export function question({ documents, protocol }: PolicySet): fc.Arbitrary<Asked
       })
       .map((asked) => sendable(asked, protocol));
   });
+}
+
+const claim = fc.constantFrom<unknown>(
+  ...['v', 'w', 'vw', 'u', 'V', 'é', '', '1', 1, true, null],
+  ...[['v', 'w'], ['vw'], [], ['V', 1, 'u'], [['v']], { b: 'v' }],
+);
+
+/** Of a token; seldom one where no rule asks for it. */
+function claims(way: Way): fc.Arbitrary<Asked['claims']> {
+  const asked =
+    way.when.some(({ key }) => key.startsWith('request.auth.')) ||
+    Object.keys(way.source).some((field) => /requestPrincipals/iu.test(field));
+  const payload = fc.record(
+    {
+      iss: fc.constantFrom('i', 'i', 'https://i.example', 'j', ''),
+      sub: fc.constantFrom('u', 'u', 'v', 'vw', 'U', '', 'x/u'),
+      aud: fc.constantFrom<unknown>('v', ['v', 'w'], ['u'], 'V', 'w'),
+      azp: fc.constantFrom('v', 'w', 'vw'),
+      groups: claim,
+      a: fc.oneof(fc.record({ b: claim, c: claim }, { requiredKeys: [] }), claim),
+      'a.b': claim,
+    },
+    { requiredKeys: [] },
+  );
+  return fc.oneof(
+    { weight: asked ? 1 : 19, arbitrary: fc.constant(undefined) },
+    { weight: asked ? 5 : 1, arbitrary: payload },
+  );
 }
 
 /** What TLS can carry as a server's name. */

@@ -90,6 +90,16 @@ export const FIELD_VALUES: Readonly<Record<string, fc.Arbitrary<string>>> = {
   trustDomains: wild(['td1', 'td2', 'td1.x', 'td']),
   ipBlocks: fc.constantFrom(...addresses),
   remoteIpBlocks: fc.constantFrom(...addresses),
+  requestPrincipals: fc.constantFrom(
+    'i/u',
+    'https://i.example/u',
+    '*',
+    'i/*',
+    '*/u',
+    'https://i.example/*',
+    'i/U',
+    'i/v*',
+  ),
   hosts: wild([
     'a.example',
     'b.a.example',
@@ -128,6 +138,8 @@ export const REFERERS: readonly string[] = [
   ],
 ];
 
+export const CLAIM_VALUES: readonly string[] = ['v', 'w', 'vw', 'u', 'V', 'é', '1', 'true'];
+
 export const CONDITION_VALUES: Readonly<Record<string, fc.Arbitrary<string>>> = {
   ...Object.fromEntries(
     ['x-a', 'X-A', 'x-b', 'accept', 'Authorization', 'user-agent', 'cookie', 'via', 'x-c'].map(
@@ -148,4 +160,12 @@ export const CONDITION_VALUES: Readonly<Record<string, fc.Arbitrary<string>>> = 
   'source.serviceAccount': fc.constantFrom('x', 'a/x', 'b/x', 'y'),
   'source.trustDomain': wild(['td1', 'td1.x', 'td2']),
   'source.principal': wild(plainIds),
+  'request.auth.principal': fc.constantFrom('i/u', 'https://i.example/u', '*', 'i/*', '*/u'),
+  ...Object.fromEntries(
+    [
+      ...['request.auth.audiences', 'request.auth.presenter', 'request.auth.claims[sub]'],
+      ...['request.auth.claims[groups]', 'request.auth.claims[a][b]', 'request.auth.claims[a][c]'],
+      ...['request.auth.claims[a]', 'request.auth.claims[no]', 'request.auth.claims[a.b]'],
+    ].map((key): [string, fc.Arbitrary<string>] => [key, wild(CLAIM_VALUES)]),
+  ),
 };
