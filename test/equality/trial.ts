@@ -99,8 +99,9 @@ async function smallest(court: Court, mismatch: Mismatch): Promise<Mismatch> {
     const failed = new Set(candidates.filter((_, at) => fails(judged[at])));
     return pairs.map((candidate) => failed.has(candidate));
   });
-  const { judged } = await judgeDockets(court, dockets([pair]));
-  return judged[0] ?? mismatch;
+  const { mismatches } = await judgeDockets(court, dockets([pair]));
+  // One that does not show again is told as it was seen.
+  return mismatches[0] ?? mismatch;
 }
 
 function fails(judged: Mismatch | undefined): boolean {

@@ -155,7 +155,7 @@ export class Court {
   /** Waits until the newest sets answer on every door. */
   async #inForce(probe: string, tcp: readonly TcpSet[], said: number): Promise<string | undefined> {
     const ask = (door: Door): Asked => ({
-      ...{ peer: { kind: 'plaintext' }, ipv6: false, source: '127.77.1.1', sni: undefined, http: 1 },
+      ...{ peer: { kind: 'plaintext' }, ipv6: false, source: '127.77.3.1', sni: undefined, http: 1 },
       ...{ method: 'GET', path: '/', host: 'probe', headers: [], forwardedFor: undefined },
       ...PROBES[door],
     });
@@ -214,11 +214,12 @@ export class Court {
     }
     await inParallel([...queues.values()]);
     const judged = heard.filter(({ status }) => status !== undefined && isJudged(status));
-    const log = await this.#log(new Set(judged.map(({ key }) => key)));
+    const log = await this.#log(Map.groupBy(judged, ({ key }) => key));
     const verdicts: Verdict[][] = hearings.map(() => []);
-    for (const { index, at, status, key } of heard) {
-      const [hearing, row] = [hearings[index], verdicts[index]];
-      if (hearing !== undefined && row !== undefined) row[at] = verdictOf(status, log.get(key), hearing.set);
+    for (const answer of heard) {
+      const [hearing, row] = [hearings[answer.index], verdicts[answer.index]];
+      if (hearing === undefined || row === undefined) continue;
+      row[answer.at] = verdictOf(answer.status, log.get(answer), hearing.set);
     }
     return verdicts;
   }
@@ -250,21 +251,29 @@ export class Court {
     return made;
   }
 
-  /** The access log's lines of these requests and connections. */
-  async #log(wanted: ReadonlySet<string>): Promise<ReadonlyMap<string, LogLine>> {
-    const found = new Map<string, LogLine>();
+  /**
+   * The access log's lines of these answers. A client's port may come twice in a batch, one connection after the
+   * other: lines of one key belong to its answers in their order.
+   */
+  async #log(wanted: ReadonlyMap<string, readonly Heard[]>): Promise<ReadonlyMap<Heard, LogLine>> {
+    const found = new Map<Heard, LogLine>();
+    const seen = new Map<string, number>();
+    const total = [...wanted.values()].reduce((sum, { length }) => sum + length, 0);
     let read = 0;
-    await waitFor(`the access log of ${wanted.size} requests`, () => {
+    await waitFor(`the access log of ${total} answers`, () => {
       const bytes = readFileSync(this.#accessLog);
       const end = bytes.lastIndexOf(0x0a) + 1;
       for (const text of bytes.subarray(read, end).toString('utf8').split('\n')) {
         if (text === '') continue;
         const line = JSON.parse(text) as LogLine;
         const key = keyOf(line);
-        if (wanted.has(key)) found.set(key, line);
+        const ordinal = seen.get(key) ?? 0;
+        seen.set(key, ordinal + 1);
+        const answer = wanted.get(key)?.[ordinal];
+        if (answer !== undefined) found.set(answer, line);
       }
       read = end;
-      return found.size === wanted.size ? true : undefined;
+      return found.size === total ? true : undefined;
     }).catch(() => undefined); // What is missing then, is missing in the verdict.
     return found;
   }
