@@ -20,8 +20,8 @@ test: build envoy ## every test, on real Envoys
 test-deep: build envoy ## what takes long: 200,000 generated pairs of policy and request (EQUALITY_SEED, EQUALITY_PAIRS)
 	@npm run --silent test:deep
 
-bench: build ## speed, as ratios to limits measured in the same run
-	@node test/bench/main.ts
+bench: build ## speed, as ratios to limits measured in the same run (ARGS='--only NAME', '--json FILE')
+	@node test/bench/main.ts $(ARGS)
 
 demo: build envoy ## a small shop behind real Envoys: who may call whom, live (ARGS=--keep leaves it running)
 	@node test/demo/main.ts $(ARGS)

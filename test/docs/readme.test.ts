@@ -1,0 +1,24 @@
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { root } from '../harness/paths.ts';
+
+const readme = readFileSync(`${root}README.md`, 'utf8');
+
+/** The lines themselves are run by the test of docs/examples. */
+it('quotes the five lines that attach an Envoy as they are run', () => {
+  const lines = readFileSync(`${root}docs/examples/attach.sh`, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '' && !line.startsWith('#'));
+  expect(lines).toHaveLength(5);
+  expect(readme).toContain(`\`\`\`sh\n${lines.join('\n')}\n\`\`\``);
+});
+
+it('names make targets and files that exist', () => {
+  const makefile = readFileSync(`${root}Makefile`, 'utf8');
+  for (const [, target] of readme.matchAll(/\bmake ([a-z-]+)\b/gu)) {
+    expect(makefile, `make ${target}`).toMatch(new RegExp(`^${target}:`, 'mu'));
+  }
+  for (const [, path] of readme.matchAll(/\]\(([^)#]+)\)/gu)) {
+    expect(() => readFileSync(`${root}${path}`), path).not.toThrow(/ENOENT/u);
+  }
+});
