@@ -21,8 +21,8 @@ export async function loadManifests(
     for (const { file, read } of await filesOf(path, stdin)) {
       try {
         const found = readManifests(await read(), file);
-        documents.push(...found.documents);
-        problems.push(...found.problems);
+        for (const document of found.documents) documents.push(document);
+        for (const problem of found.problems) problems.push(problem);
       } catch (error) {
         problems.push({ file, line: 0, field: '', message: whyUnread(error) });
       }

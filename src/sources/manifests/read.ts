@@ -1,13 +1,13 @@
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
 import type { Document, Node, Pair } from 'yaml';
+import { faultOf, type Fault } from './bounds.ts';
 import { fieldSteps } from './field-path.ts';
 import type { FieldPath, Manifest, ManifestProblem, Manifests } from './types.ts';
 
-/**
- * How often aliases may be expanded in one document. Manifests written by people use a handful; a document
- * built to blow up in memory uses millions.
- */
-const MAX_ALIAS_COUNT = 100;
+/** More is no manifest that somebody mends by its list of faults. */
+const MAX_FAULTS = 100;
+/** Characters of the parser's own words, which may quote the text. */
+const MAX_MESSAGE = 300;
 
 /**
  * The objects of one YAML or JSON text; several documents and `kind: List` are taken apart. A document that
@@ -20,14 +20,14 @@ export function readManifests(text: string, file: string): Manifests {
   const documents: Manifest[] = [];
   const problems: ManifestProblem[] = [];
   for (const document of parse(text, file, lines, problems)) {
-    const faults = [...document.errors, ...document.warnings];
-    for (const fault of faults) {
-      const line = lines.linePos(fault.pos[0]).line;
-      problems.push({ file, line, field: '', message: `not valid YAML: ${fault.message}` });
-    }
-    if (faults.length > 0) continue;
     try {
-      documents.push(...objectsOf(document, file, lines, problems));
+      const faults = faultsOf(document);
+      for (const { offset, message } of faults.slice(0, MAX_FAULTS)) {
+        const line = lines.linePos(offset).line;
+        problems.push({ file, line, field: '', message: `not valid YAML: ${message}` });
+      }
+      if (faults.length > 0) continue;
+      for (const object of objectsOf(document, file, lines, problems)) documents.push(object);
     } catch (error) {
       problems.push({ file, line: startLine(document, lines), field: '', message: unreadable(error) });
     }
@@ -35,12 +35,23 @@ export function readManifests(text: string, file: string): Manifests {
   return { documents, problems };
 }
 
+function faultsOf(document: Document): readonly Fault[] {
+  const faults = [...document.errors, ...document.warnings].map(({ pos, message }) => ({
+    offset: pos[0],
+    message: message.slice(0, MAX_MESSAGE),
+  }));
+  if (faults.length > 0) return faults;
+  const fault = faultOf(document);
+  return fault === undefined ? [] : [fault];
+}
+
 function parse(text: string, file: string, lines: LineCounter, problems: ManifestProblem[]): Document[] {
   try {
     const parsed = parseAllDocuments(text, {
       lineCounter: lines,
       prettyErrors: false,
-      uniqueKeys: true,
+      // Looked for in a way that takes no longer the more there are.
+      uniqueKeys: false,
       stringKeys: true,
       // As kubectl reads them: `<<` merges.
       merge: true,
@@ -57,8 +68,7 @@ function unreadable(error: unknown): string {
     return 'not readable as YAML: nested too deeply; write it flat';
   }
   const cause = error instanceof Error ? error.message : String(error);
-  const hint = cause.includes('alias') ? `; at most ${MAX_ALIAS_COUNT} alias expansions are allowed` : '';
-  return `not readable as YAML: ${cause}${hint}`;
+  return `not readable as YAML: ${cause.slice(0, MAX_MESSAGE)}`;
 }
 
 function objectsOf(
@@ -67,7 +77,7 @@ function objectsOf(
   lines: LineCounter,
   problems: ManifestProblem[],
 ): Manifest[] {
-  const value: unknown = document.toJS({ maxAliasCount: MAX_ALIAS_COUNT });
+  const value: unknown = document.toJS({ maxAliasCount: -1 });
   // A separator with nothing (or only comments) behind it is common and means nothing.
   if (value === null || value === undefined) return [];
   const line = startLine(document, lines);
