@@ -11,6 +11,7 @@ import {
   parseText,
 } from '../flags.ts';
 import { defaultServerName, svidTtlBounds, type ControlPlaneConfig, type ListenAddress } from './config.ts';
+import { refuseDataAmongManifests } from './data-dir.ts';
 import { runControlPlane } from './run.ts';
 
 interface Flags {
@@ -108,6 +109,7 @@ export function controlPlaneCommand(): Command {
   );
   for (const option of options) command.addOption(option);
   return command.action(async (flags: Flags) => {
+    refuseDataAmongManifests(flags.directory, flags.dataDir);
     process.exitCode = await runControlPlane(toConfig(flags));
   });
 }

@@ -1,5 +1,5 @@
-import { existsSync, mkdirSync, statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { existsSync, mkdirSync, realpathSync, statSync } from 'node:fs';
+import { basename, dirname, join, resolve, sep } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 
 /**
@@ -32,6 +32,33 @@ export function takeDataDir(dataDir: string): () => void {
       `--data-dir ${dataDir} cannot be written to: ${reasonOf(error)}. Check its owner, its mode and the space left.`,
       { cause: error },
     );
+  }
+}
+
+/**
+ * Keys and state are JSON files: below the manifests they would be read as manifests, and end up wherever those are
+ * copied to.
+ * @throws Error the data directory is the directory of manifests, or below it
+ */
+export function refuseDataAmongManifests(directory: string, dataDir: string): void {
+  const manifests = realPath(directory);
+  const data = realPath(dataDir);
+  if (data !== manifests && !data.startsWith(manifests.endsWith(sep) ? manifests : manifests + sep)) return;
+  const where = data === manifests ? 'is --directory itself' : `is inside --directory ${directory}`;
+  throw new Error(
+    `--data-dir ${dataDir} ${where}: keys and state would be read as manifests. Name a directory outside of it.`,
+  );
+}
+
+/** Absolute, without symbolic links as far as the path exists. */
+function realPath(path: string): string {
+  const absolute = resolve(path);
+  try {
+    return realpathSync(absolute);
+  } catch {
+    // What is missing, or cannot be looked into, is named by whoever opens it.
+    const parent = dirname(absolute);
+    return parent === absolute ? absolute : join(realPath(parent), basename(absolute));
   }
 }
 

@@ -1,4 +1,14 @@
-import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -77,6 +87,27 @@ describe('--data-dir', () => {
       '--data-dir /proc/data cannot be made',
       /may write to/u,
     );
+  });
+
+  it.each([
+    ['the manifests’ directory itself', '.', 'is --directory itself'],
+    ['below it', 'state/data', 'is inside --directory'],
+    ['below it by way of a symbolic link', '../link/data', 'is inside --directory'],
+  ])('that is %s is refused, and nothing made in it', async (_which, path, says) => {
+    symlinkSync(world.manifests, join(world.folder, 'link'));
+    const before = readdirSync(world.manifests);
+    const dataDir = `${world.manifests}/${path}`;
+    const { code, output } = await world.refused('--data-dir', dataDir);
+    expect(output).toContain(`--data-dir ${dataDir} ${says}`);
+    expect(output).toMatch(/Name a directory outside of it/u);
+    expect(output).not.toMatch(stackTrace);
+    expect(code).toBe(2);
+    expect(readdirSync(world.manifests)).toEqual(before);
+  });
+
+  it('that only begins with the manifests’ name is taken', async () => {
+    const child = world.spawn('--data-dir', `${world.manifests}-data`);
+    await waitFor('it to be ready', () => (/"msg":"ready"/u.test(child.stderr) ? true : undefined));
   });
 
   it('of a running control plane is refused, and that one goes on', async () => {
