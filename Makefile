@@ -27,6 +27,7 @@ demo: build envoy ## a small shop behind real Envoys: who may call whom, live (A
 	@node test/demo/main.ts $(ARGS)
 
 envoy: build
+	@mkdir -p .tools
 	@test/setup/install-envoy.sh >.tools/envoy-path
 
 clean: ## remove everything that was installed or generated

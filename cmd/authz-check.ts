@@ -1,6 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { SpiffeId } from '../src/identity/index.ts';
 import {
+  type MeshSettings,
   evaluate,
   parseTime,
   policiesFor,
@@ -78,7 +79,7 @@ export function authzCheckCommand(): Command {
     const request = await requestOf(flags);
     const settings = await settingsOf(flags, flags.from?.trustDomain.name ?? 'cluster.local');
     const input = await readPolicies(flags, settings);
-    const target = { namespace: flags.to.namespace, labels: labelsOf(flags, input) };
+    const target = { namespace: flags.to.namespace, labels: labelsOf(flags, input, settings) };
     const decision = evaluate(policiesFor(input.policies, target, settings), request, {
       settings,
       nowMs: Date.now,
@@ -89,13 +90,27 @@ export function authzCheckCommand(): Command {
   });
 }
 
-function labelsOf({ to, labels }: Flags, { pods }: AuthzInput): Readonly<Record<string, string>> {
+/** @throws Error where the answer depends on labels that nobody gave: a DENY that selects by them would be lost */
+function labelsOf(
+  { to, labels }: Flags,
+  { pods, policies }: AuthzInput,
+  { rootNamespace }: MeshSettings,
+): Readonly<Record<string, string>> {
   const name = `${to.namespace}/${to.name}`;
   const pod = pods.get(name);
   if (pod === undefined) {
-    const used =
-      labels === undefined ? 'none are assumed; give them by --labels k=v,...' : '--labels are used';
-    process.stderr.write(`note: no Pod ${name} in the manifests to take labels from; ${used}\n`);
+    const selective = policies.find(
+      ({ namespace, selector }) =>
+        (namespace === to.namespace || namespace === rootNamespace) && Object.keys(selector).length > 0,
+    );
+    if (labels === undefined && selective !== undefined) {
+      throw new Error(
+        `there is no Pod ${name} in the manifests, and ${selective.namespace}/${selective.name} selects by labels: add the Pod, or give its labels by --labels k=v,...`,
+      );
+    }
+    if (labels !== undefined) {
+      process.stderr.write(`note: no Pod ${name} in the manifests to take labels from; --labels are used\n`);
+    }
     return labels ?? {};
   }
   if (labels !== undefined)

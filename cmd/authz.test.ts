@@ -100,7 +100,14 @@ describe('authz check', () => {
     );
     expect(out).toMatch(/^ALLOW/);
     expect(err).toMatch(/no Pod shop\/other in the manifests/);
-    expect((await check('--to', 'shop/other')).err).toMatch(/none are assumed/);
+  });
+
+  it('decides nothing where the answer depends on labels that nobody gave', async () => {
+    await expect(check('--to', 'shop/crat', '--from', web)).rejects.toThrow(
+      /no Pod shop\/crat in the manifests, and shop\/.* selects by labels: add the Pod, or give its labels/,
+    );
+    // Another namespace's policies do not reach it, so its labels cannot matter.
+    expect((await check('--to', 'elsewhere/any', '--from', web)).exitCode).toBe(1);
   });
 
   it('takes the payload of a token from --claims, and what filters wrote from --filter-metadata', async () => {

@@ -19,8 +19,7 @@ async function program(): Promise<Command> {
     .description(
       'zero-trust control plane for Envoy: identities by SDS, authorization policies as RBAC filters',
     )
-    .version(packageJson.version)
-    .showHelpAfterError('(see countersign --help)');
+    .version(packageJson.version);
   const asked = commands[process.argv[2] ?? ''];
   for (const load of asked === undefined ? Object.values(commands) : [asked]) root.addCommand(await load());
   return root;
@@ -28,7 +27,7 @@ async function program(): Promise<Command> {
 
 /** Commander would exit with 1 on a wrong flag; here 1 means "no". */
 function throwInsteadOfExit(command: Command): Command {
-  command.exitOverride();
+  command.exitOverride().showHelpAfterError('(see countersign --help)');
   for (const child of command.commands) throwInsteadOfExit(child);
   return command;
 }

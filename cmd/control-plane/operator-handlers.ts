@@ -6,6 +6,7 @@ import { OperatorError, type OperatorHandlers, type ProxyState } from '../../src
 import type { Proxies } from '../../src/proxy/index.ts';
 
 const defaultTokenSeconds = 3_600;
+const longestTokenSeconds = 86_400;
 
 export function operatorHandlers(parts: {
   readonly mesh: Mesh;
@@ -38,6 +39,12 @@ export function operatorHandlers(parts: {
       }
       const audience = request.audience === '' ? parts.audience : request.audience;
       const ttlSeconds = request.ttl_seconds === 0 ? defaultTokenSeconds : request.ttl_seconds;
+      if (ttlSeconds > longestTokenSeconds) {
+        throw new OperatorError(
+          'INVALID_ARGUMENT',
+          'a token lives for at most 24 h: ask for a shorter --ttl',
+        );
+      }
       const token = await issuer.issue({ pod, serviceAccount, audience, ttlSeconds });
       audit.record({
         event: 'token.issued',
@@ -59,11 +66,8 @@ export function operatorHandlers(parts: {
         );
       }
       const after = proxies.renew(key);
-      if (after === undefined) {
-        throw new OperatorError(
-          'PERMISSION_DENIED',
-          `pod ${key} was refused a new SVID; the audit log says why`,
-        );
+      if (typeof after === 'string') {
+        throw new OperatorError('FAILED_PRECONDITION', `pod ${key} gets no new SVID: ${after}`);
       }
       return { old_serial: before.svid.serial, new_serial: after.serial };
     },

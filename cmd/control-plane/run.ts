@@ -23,12 +23,17 @@ export async function runControlPlane(config: ControlPlaneConfig): Promise<numbe
     closers.push(() => admin.close());
     log.info({ address: `${admin.address.address}:${admin.address.port}` }, 'admin port open');
     closers.push(takeDataDir(config.dataDir));
+    const auditFailed = (error: Error): void => {
+      notReady.set('audit', `audit events cannot be written: ${error.message}`);
+      log.error({ err: error }, 'an audit event could not be written');
+    };
     const audit = new AuditLog({
-      sink: auditSink(config.auditLog),
+      sink: auditSink(config.auditLog, auditFailed),
       nowMs: Date.now,
-      onError: (error) => {
-        notReady.set('audit', `audit events cannot be written: ${error.message}`);
-        log.error({ err: error }, 'an audit event could not be written');
+      onError: auditFailed,
+      onRecovered: () => {
+        notReady.delete('audit');
+        log.warn('audit events are written again; a gap in their sequence shows what was lost');
       },
     });
     closers.push(() => audit.close());
@@ -53,8 +58,8 @@ export async function runControlPlane(config: ControlPlaneConfig): Promise<numbe
   }
 }
 
-function auditSink(file: string | undefined): AuditSink {
-  if (file === undefined) return stdoutSink();
+function auditSink(file: string | undefined, onError: (error: Error) => void): AuditSink {
+  if (file === undefined) return stdoutSink(onError);
   try {
     return fileSink(file);
   } catch (error) {

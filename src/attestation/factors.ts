@@ -31,6 +31,9 @@ export function checkPod(mesh: Mesh, expected: ExpectedPod, claimed?: ClaimedWor
   if (pod.uid !== expected.uid) {
     return failed('pod', `pod ${key} was made anew: it has UID ${pod.uid}, the token is of ${expected.uid}`);
   }
+  if (mesh.podByUid(pod.uid) !== pod) {
+    return failed('pod', `another pod claims the UID ${pod.uid} too, so it proves neither`);
+  }
   if (pod.terminating) return failed('pod', `pod ${key} is terminating`);
   if (pod.phase === 'Succeeded' || pod.phase === 'Failed')
     return failed('pod', `pod ${key} has finished (${pod.phase})`);

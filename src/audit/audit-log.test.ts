@@ -10,6 +10,7 @@ const event: AuditEvent = {
   peer: '127.0.0.1',
   factor: 'pod',
   detail: 'gone',
+  leftOut: 0,
 };
 
 it('writes one numbered line of JSON for each event, to a file that only its owner reads', () => {
@@ -17,7 +18,12 @@ it('writes one numbered line of JSON for each event, to a file that only its own
   try {
     const path = join(folder, 'audit.log');
     for (let run = 0; run < 2; run += 1) {
-      const audit = new AuditLog({ sink: fileSink(path), nowMs: () => 0, onError: () => {} });
+      const audit = new AuditLog({
+        sink: fileSink(path),
+        nowMs: () => 0,
+        onError: () => {},
+        onRecovered: () => {},
+      });
       audit.record(event);
       audit.record(event);
       audit.close();
@@ -45,10 +51,12 @@ it('says when an event could not be written, and counts it, so that the gap show
     },
     nowMs: () => 0,
     onError: (error) => errors.push(error.message),
+    onRecovered: () => errors.push('recovered'),
   });
   audit.record(event);
   full = false;
   audit.record(event);
-  expect(errors).toEqual(['disk full']);
+  audit.record(event);
+  expect(errors).toEqual(['disk full', 'recovered']);
   expect(JSON.parse(written[0] ?? '')).toMatchObject({ sequence: 2 });
 });

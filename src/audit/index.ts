@@ -1,2 +1,2 @@
 export { AuditLog, fileSink, stdoutSink, type AuditSink } from './audit-log.ts';
-export type { AuditEvent, AuditFactor } from './types.ts';
+export type { AuditEvent, AuditFactor, AuditRefusedResource } from './types.ts';

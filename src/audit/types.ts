@@ -4,6 +4,11 @@ export interface AuditFactor {
   readonly outcome: string;
 }
 
+export interface AuditRefusedResource {
+  readonly name: string;
+  readonly detail: string;
+}
+
 /**
  * What an operator must be able to prove later. One event, one line of JSON.
  * No event has a place for a token or a key.
@@ -18,7 +23,8 @@ export type AuditEvent =
       /** SHA-256 of the leaf's DER, hex: what Envoy shows as the peer certificate's digest. */
       readonly digest: string;
       readonly notAfter: string;
-      readonly reason: 'first' | 'renewal' | 'ordered';
+      /** `serving`: the control plane's own certificate; its actor is `control-plane`. */
+      readonly reason: 'first' | 'renewal' | 'ordered' | 'serving';
       readonly factors: readonly AuditFactor[];
     }
   | {
@@ -43,13 +49,17 @@ export type AuditEvent =
       readonly peer: string;
       readonly factor: string;
       readonly detail: string;
+      /** Refusals of this peer since its last such event that have none of their own: they were too many. */
+      readonly leftOut: number;
     }
   | {
       readonly event: 'resource.refused';
       readonly actor: string;
-      readonly resource: string;
       readonly type: string;
-      readonly detail: string;
+      /** What one response refused: the first names of it. Long names are cut. */
+      readonly resources: readonly AuditRefusedResource[];
+      /** Names refused to this actor since its last such event that are not listed: they were too many. */
+      readonly leftOut: number;
     }
   | {
       readonly event: 'policy.changed';

@@ -1,5 +1,6 @@
 export * from './bootstrap/index.ts';
 export { ResourceEncoder, type EncodedResource } from './encoder.ts';
+export { FilterCache, type FilterSet } from './filters.ts';
 export { Proxies, type ProxiesObserver, type ProxyLease, type Workload } from './proxies.ts';
 export {
   EXTENSION_CONFIG_TYPE,

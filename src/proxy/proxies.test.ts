@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import protobuf from 'protobufjs';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Authority, memoryKeyStore, type IssuedSvid } from '../authority/index.ts';
+import { Authority, memoryKeyStore } from '../authority/index.ts';
 import { SpiffeId, TrustDomain } from '../identity/index.ts';
 import { Mesh, type Pod } from '../mesh/index.ts';
 import { parseAuthorizationPolicy, type AuthorizationPolicy } from '../policy/index.ts';
@@ -253,11 +253,29 @@ describe('workloads', () => {
     let gone: string | undefined;
     const lease = open(pod('web'), () => gone);
     found(lease, SECRET_TYPE, 'default');
-    const renewed: IssuedSvid | undefined = proxies.renew('shop/web');
-    expect(renewed?.serial).toBe(proxies.svidOf('shop/web')?.svid.serial);
+    expect(proxies.renew('shop/web')).toBe(proxies.svidOf('shop/web')?.svid);
     gone = 'the token expired';
-    expect(proxies.renew('shop/web')).toBeUndefined();
+    expect(proxies.renew('shop/web')).toBe('the token expired');
     expect(events.at(-1)).toBe('refused web: the token expired');
-    expect(proxies.renew('shop/unknown')).toBeUndefined();
+    expect(proxies.renew('shop/unknown')).toMatch(/no Envoy of this pod is connected/u);
+  });
+
+  it('are others when they run as another service account under the same UID', () => {
+    const first = open(pod('web'));
+    found(first, SECRET_TYPE, 'default');
+    const second = open({ ...pod('web'), serviceAccount: 'guest' });
+    expect(events.at(-1)).toMatch(/^refused web: the pod runs as another service account/u);
+    expect(second.proxy.id.uri).toBe('spiffe://cluster.local/ns/shop/sa/guest');
+    const secret = found(second, SECRET_TYPE, 'spiffe://cluster.local/ns/shop/sa/guest');
+    expect(Buffer.from(secret.body).toString('latin1')).not.toContain('/sa/web');
+    expect(second.proxy.lookup(SECRET_TYPE, 'spiffe://cluster.local/ns/shop/sa/web').kind).toBe('refused');
+  });
+
+  it('are others when another pod claims their UID', () => {
+    const victim = open(pod('payments', 'one-uid'));
+    found(victim, SECRET_TYPE, 'default');
+    const thief = open(pod('intruder', 'one-uid'));
+    expect(thief.proxy).not.toBe(victim.proxy);
+    expect(thief.proxy.lookup(SECRET_TYPE, victim.proxy.id.uri).kind).toBe('refused');
   });
 });

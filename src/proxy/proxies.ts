@@ -1,6 +1,6 @@
 import type { IssuedSvid } from '../authority/index.ts';
 import type { SpiffeId, TrustBundle } from '../identity/index.ts';
-import type { Mesh, MeshNotice, ObjectKey, Pod } from '../mesh/index.ts';
+import { keyOf, type Mesh, type MeshNotice, type ObjectKey, type Pod } from '../mesh/index.ts';
 import type { MeshSettings } from '../policy/index.ts';
 import { BundleSecrets } from './bundle-secrets.ts';
 import type { ResourceEncoder } from './encoder.ts';
@@ -65,8 +65,8 @@ export class Proxies {
   readonly #options: ProxiesOptions;
   readonly #bundles: BundleSecrets;
   readonly #filters: FilterCache;
-  /** By pod UID: a pod re-created under the same name is another workload. */
-  readonly #byUid = new Map<string, Entry>();
+  /** By the pod's name. A pod made anew, or running as another account, is another workload: see `isSame`. */
+  readonly #byPod = new Map<ObjectKey, Entry>();
   readonly #unsubscribe: () => void;
 
   constructor(options: ProxiesOptions) {
@@ -77,48 +77,49 @@ export class Proxies {
   }
 
   get size(): number {
-    return this.#byUid.size;
+    return this.#byPod.size;
   }
 
   /** @param recheck proves the stream's workload again; text: why it no longer is what it was */
   open(workload: Workload, recheck: () => string | undefined): ProxyLease {
-    const uid = workload.pod.uid;
-    let entry = this.#byUid.get(uid);
-    if (entry === undefined) {
-      entry = this.#create(workload);
-      this.#byUid.set(uid, entry);
-    }
+    const entry = this.#entryFor(workload);
     const { proofs, proxy } = entry;
     const proof: Proof = { workload, recheck };
     proofs.add(proof);
     return { proxy, release: (): void => void proofs.delete(proof) };
   }
 
-  /** Renews the SVID of a connected pod now. @returns undefined where the pod is not connected or was refused. */
-  renew(pod: ObjectKey): IssuedSvid | undefined {
-    return this.#entryOf(pod)?.keeper.renew();
+  /** Renews the SVID of a connected pod now. @returns it, or why there is none */
+  renew(pod: ObjectKey): IssuedSvid | string {
+    return this.#byPod.get(pod)?.keeper.renew() ?? 'no Envoy of this pod is connected';
   }
 
   /** The SVID that a connected pod holds, and when it is renewed (ms since the epoch). */
   svidOf(pod: ObjectKey): { readonly svid: IssuedSvid; readonly renewAtMs: number } | undefined {
-    const keeper = this.#entryOf(pod)?.keeper;
+    const keeper = this.#byPod.get(pod)?.keeper;
     const svid = keeper?.peek();
     return keeper === undefined || svid === undefined ? undefined : { svid, renewAtMs: keeper.renewAtMs };
   }
 
   /** The trust bundle is another one: every Envoy is told. */
   bundleChanged(): void {
-    for (const { proxy } of this.#byUid.values()) proxy.secretsChanged();
+    for (const { proxy } of this.#byPod.values()) proxy.secretsChanged();
   }
 
   close(): void {
     this.#unsubscribe();
-    for (const { keeper } of this.#byUid.values()) keeper.close();
-    this.#byUid.clear();
+    for (const { keeper } of this.#byPod.values()) keeper.close();
+    this.#byPod.clear();
   }
 
-  #entryOf(pod: ObjectKey): Entry | undefined {
-    return this.#byUid.get(this.#options.mesh.get('Pod', pod)?.uid ?? '');
+  #entryFor(workload: Workload): Entry {
+    const key = keyOf(workload.pod);
+    const known = this.#byPod.get(key);
+    if (known !== undefined && isSame(known.workload, workload)) return known;
+    known?.keeper.close();
+    const entry = this.#create(workload);
+    this.#byPod.set(key, entry);
+    return entry;
   }
 
   #create(workload: Workload): Entry {
@@ -148,7 +149,7 @@ export class Proxies {
       bundles: this.#bundles,
       svid: () => keeper.current(),
       // Labels may have changed since the pod was proven: what the mesh says now counts.
-      filters: () => this.#filters.get(mesh.policiesOf(mesh.podByUid(workload.pod.uid) ?? workload.pod)),
+      filters: () => this.#filters.get(mesh.policiesOf(mesh.get('Pod', keyOf(workload.pod)) ?? workload.pod)),
     });
     return { workload, proxy, keeper, proofs };
   }
@@ -161,44 +162,48 @@ export class Proxies {
       if (failed === undefined) return workload;
       why = failed;
     }
-    if (proofs.size === 0) this.#forget(pod.uid);
+    if (proofs.size === 0) this.#forget(keyOf(pod));
     return why;
   }
 
-  #forget(uid: string): void {
-    this.#byUid.get(uid)?.keeper.close();
-    this.#byUid.delete(uid);
+  #forget(pod: ObjectKey): void {
+    this.#byPod.get(pod)?.keeper.close();
+    this.#byPod.delete(pod);
   }
 
   #meshChanged(notice: MeshNotice): void {
-    const { mesh } = this.#options;
-    const affected = mesh.podsAffectedBy(notice);
-    for (const key of affected) {
-      const pod = mesh.get('Pod', key);
-      const entry = pod === undefined ? undefined : this.#byUid.get(pod.uid);
-      entry?.proxy.policiesChanged();
-    }
-    // A pod that is gone proves nothing any more; its streams are ended by whoever watches the proof.
-    for (const change of notice.changes) {
-      if (change.kind !== 'Pod' || change.before === undefined) continue;
-      if (change.after?.uid !== change.before.uid) this.#expire(change.before.uid);
-    }
-    if (this.#filters.size > this.#byUid.size + 64) this.#filters.keepOnly(this.#filtersInUse());
+    for (const change of notice.changes)
+      if (change.kind === 'Pod') this.#podChanged(change.key, change.after);
+    for (const pod of this.#options.mesh.podsAffectedBy(notice))
+      this.#byPod.get(pod)?.proxy.policiesChanged();
+    if (this.#filters.size > this.#byPod.size + 64) this.#filters.keepOnly(this.#filtersInUse());
   }
 
-  /** The renewal that a gone pod would have had is refused now, in words that the audit log keeps. */
-  #expire(uid: string): void {
-    const entry = this.#byUid.get(uid);
+  /**
+   * A pod that is gone, or that is no longer what was proven, proves nothing any more; its streams are ended by
+   * whoever watches the proof. The renewal that it would have had is refused now, in words that the audit log keeps.
+   */
+  #podChanged(key: ObjectKey, after: Pod | undefined): void {
+    const entry = this.#byPod.get(key);
     if (entry === undefined) return;
-    if (entry.keeper.peek() !== undefined) {
-      this.#options.observer.refused(entry.workload, 'the pod is gone: its SVID will not be renewed');
+    const { workload, keeper } = entry;
+    const before = workload.pod;
+    if (after?.uid === before.uid && after.serviceAccount === before.serviceAccount) return;
+    if (keeper.peek() !== undefined) {
+      const what = after?.uid === before.uid ? 'runs as another service account' : 'is gone';
+      this.#options.observer.refused(workload, `the pod ${what}: its SVID will not be renewed`);
     }
-    this.#forget(uid);
+    this.#forget(key);
   }
 
   #filtersInUse(): ReadonlySet<FilterSet> {
     const used = new Set<FilterSet>();
-    for (const { proxy } of this.#byUid.values()) if (proxy.filters !== undefined) used.add(proxy.filters);
+    for (const { proxy } of this.#byPod.values()) if (proxy.filters !== undefined) used.add(proxy.filters);
     return used;
   }
+}
+
+/** A UID alone is not enough: the account may have changed under it, and a manifest may claim another pod's. */
+function isSame(known: Workload, proven: Workload): boolean {
+  return known.pod.uid === proven.pod.uid && known.id.equals(proven.id);
 }

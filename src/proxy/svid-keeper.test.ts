@@ -102,7 +102,7 @@ describe('SvidKeeper', () => {
     const { keeper, events } = setup();
     keeper.current();
     vi.advanceTimersByTime(60_000);
-    expect(keeper.renew()?.serial).toBe('2');
+    expect(keeper.renew()).toMatchObject({ serial: '2' });
     expect(events).toEqual(['first 1', 'ordered 2', 'renewed']);
     vi.advanceTimersByTime(hour / 2 - 1);
     expect(keeper.peek()?.serial).toBe('2');

@@ -49,11 +49,10 @@ export class SvidKeeper {
     return this.#renewAtMs;
   }
 
-  /** Makes a new one now. @returns it, or undefined where that was refused or failed. */
-  renew(): IssuedSvid | undefined {
-    const before = this.#svid;
-    this.#replace('ordered');
-    if (this.#svid === before) return undefined;
+  /** Makes a new one now. @returns it, or why there is none */
+  renew(): IssuedSvid | string {
+    const failed = this.#replace('ordered');
+    if (failed !== undefined || this.#svid === undefined) return failed ?? 'the workload is gone';
     this.#options.onRenewed();
     return this.#svid;
   }
@@ -64,12 +63,13 @@ export class SvidKeeper {
     this.#svid = undefined;
   }
 
-  #replace(reason: IssueReason): void {
+  /** @returns why there is no new one; undefined: there is */
+  #replace(reason: IssueReason): string | undefined {
     const why = this.#options.recheck();
     if (why !== undefined) {
       clearTimeout(this.#timer);
       this.#options.onRefused(why);
-      return;
+      return why;
     }
     try {
       const svid = this.#options.issue();
@@ -77,10 +77,14 @@ export class SvidKeeper {
       this.#renewAtMs = renewalTime(svid, this.#options.random);
       this.#options.onIssued(svid, reason);
     } catch (error) {
+      const failure = error instanceof Error ? error : new Error(String(error));
       this.#renewAtMs = this.#options.nowMs() + retryMs;
-      this.#options.onError(error instanceof Error ? error : new Error(String(error)));
+      this.#options.onError(failure);
+      this.#schedule();
+      return failure.message;
     }
     this.#schedule();
+    return undefined;
   }
 
   #schedule(): void {

@@ -13,12 +13,16 @@ async function main(): Promise<number> {
   say(bold('Countersign: a small shop, its sidecars, and an intruder'));
   say(dim('  web, cart and payments, each behind a real Envoy; what they may do is in deploy/demo/policies'));
   heading('Start');
-  const mesh = await startMesh();
-  let interrupted = false;
-  process.once('SIGINT', () => {
-    interrupted = true;
-    void mesh.stop().then(() => process.exit(130));
-  });
+  let stopping: Promise<void> | undefined;
+  let mesh: RunningMesh | undefined;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      stopping = mesh?.stop() ?? Promise.resolve();
+      // What a start was in the middle of ends with this process: its children are killed at its exit.
+      void stopping.then(() => process.exit(130));
+    });
+  }
+  mesh = await startMesh();
   try {
     await showMatrix(mesh, checks);
     await showPolicyChange(mesh, checks);
@@ -27,9 +31,9 @@ async function main(): Promise<number> {
     summary(checks);
     if (keep) await linger(mesh);
   } catch (error) {
-    if (!interrupted) throw error;
+    if (stopping === undefined) throw error;
   } finally {
-    await mesh.stop();
+    await (stopping ?? mesh.stop());
   }
   return checks.failed === 0 ? 0 : 1;
 }
@@ -51,13 +55,8 @@ async function linger(mesh: RunningMesh): Promise<void> {
   say(`    --from ${memberNamed('intruder').id} --method GET --path /items`);
   say(`  tail -f ${mesh.controlPlane.auditLog}`);
   say(`  curl http://${mesh.controlPlane.admin}/metrics`);
-  await new Promise<void>((resolve) => {
-    const wait = setInterval(() => {}, 60_000);
-    process.once('SIGTERM', () => {
-      clearInterval(wait);
-      resolve();
-    });
-  });
+  // Until a signal stops the mesh and ends the process.
+  await new Promise<never>(() => setInterval(() => {}, 60_000));
 }
 
 try {
