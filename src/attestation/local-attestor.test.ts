@@ -199,6 +199,12 @@ describe('bad input: the pod', () => {
       (world) => world.mesh.update([{ op: 'delete', kind: 'Pod', key: 'shop/web-1' }]),
     ],
     ['re-created under the same name', 'pod', /made anew/, (world) => change(world, { uid: 'another' })],
+    [
+      'whose UID another pod claims too',
+      'pod',
+      /another pod claims the UID/,
+      ({ mesh }) => mesh.update([{ op: 'set', object: { ...WEB, name: 'impostor' } }]),
+    ],
     ['terminating', 'pod', /is terminating/, (world) => change(world, { terminating: true })],
     ['succeeded', 'pod', /has finished \(Succeeded\)/, (world) => change(world, { phase: 'Succeeded' })],
     ['failed', 'pod', /has finished \(Failed\)/, (world) => change(world, { phase: 'Failed' })],
