@@ -45,7 +45,12 @@ export function bootstrapCommand(): Command {
     .option('--access-log <file>', 'where the JSON access log goes; - is stdout', '-')
     .addOption(new Option('--xds <variant>', 'xDS variant').choices(['sotw', 'delta']).default('delta'))
     .addOption(
-      parsed('--max-connection-age <duration>', "connections' longest life: the SVID's", parseDuration, '1h'),
+      parsed(
+        '--max-connection-age <duration>',
+        "connections' longest life; give it the mesh's --svid-ttl",
+        parseDuration,
+        '1h',
+      ),
     )
     .option('--source-address <ip>', 'address that outbound connections come from')
     .addOption(new Option('-o, --output <format>').choices(['json', 'yaml']).default('json'))

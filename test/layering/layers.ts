@@ -22,10 +22,12 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Rooms that touch no process, file, network or clock: everything comes in as a value. */
-const pure: ReadonlySet<string> = new Set(['src/identity', 'src/policy', 'src/mesh']);
+const pure: ReadonlySet<string> = new Set(['src/identity', 'src/policy', 'src/mesh', 'src/discovery']);
 const impure = /^node:(fs|net|http|https|http2|tls|child_process|dns|os|timers|worker_threads)\b/u;
-/** Functions of impure modules that only compute. */
-const pureFunctions: ReadonlySet<string> = new Set(['isIP', 'isIPv4', 'isIPv6']);
+/** The clock and chance of the process, which a pure room is handed instead. */
+const ambient = /\b(Date\.now|Math\.random|performance\.now)\b|new Date\(\)/u;
+/** What impure modules have that only computes. */
+const pureFunctions: ReadonlySet<string> = new Set(['isIP', 'isIPv4', 'isIPv6', 'constants']);
 
 function isTest(file: string): boolean {
   return /(\.test|\/testing)\.ts$/u.test(file);
@@ -43,7 +45,12 @@ export function breaches(root: string): readonly string[] {
       found.push(`${file} is in no room of the design`);
       continue;
     }
-    for (const { specifier, names } of importsOf(join(root, file))) {
+    const text = readFileSync(join(root, file), 'utf8');
+    const used = ambient.exec(text)?.[0];
+    if (pure.has(room) && !isTest(file) && used !== undefined) {
+      found.push(`${file} uses ${used}: ${room} reads no clock but the one it is handed`);
+    }
+    for (const { specifier, names } of importsOf(file, text)) {
       const computes = names.length > 0 && names.every((name) => pureFunctions.has(name));
       if (pure.has(room) && !isTest(file) && impure.test(specifier) && !computes) {
         found.push(`${file} imports ${specifier}: ${room} does no I/O`);
@@ -75,8 +82,8 @@ interface Import {
   readonly names: readonly string[];
 }
 
-function importsOf(path: string): readonly Import[] {
-  const { module, errors } = parseSync(path, readFileSync(path, 'utf8'));
+function importsOf(path: string, text: string): readonly Import[] {
+  const { module, errors } = parseSync(path, text);
   if (errors.length > 0) throw new Error(`${path}: ${errors[0]?.message ?? 'cannot be parsed'}`);
   const imports: Import[] = module.staticImports.map(({ moduleRequest, entries }) => ({
     specifier: moduleRequest.value,
@@ -86,6 +93,10 @@ function importsOf(path: string): readonly Import[] {
     for (const { moduleRequest } of entries) {
       if (moduleRequest !== null) imports.push({ specifier: moduleRequest.value, names: [] });
     }
+  }
+  for (const { moduleRequest } of module.dynamicImports) {
+    const literal = /^['"](.*)['"]$/u.exec(text.slice(moduleRequest.start, moduleRequest.end))?.[1];
+    if (literal !== undefined) imports.push({ specifier: literal, names: [] });
   }
   return imports;
 }
