@@ -3,6 +3,9 @@ import { factsOf } from './facts.ts';
 import { clauseTest } from './match.ts';
 import type { Action, Attribute, AuthorizationPolicy, Clause, Matcher, Request, Term } from './types.ts';
 
+/** Trying takes each value to each: beyond this many pairs nothing is claimed. */
+const MAX_PAIRS = 20_000;
+
 /**
  * Paths of the alternatives that no request can satisfy. Found by trying: where a term names its values one by
  * one, each is put to all the terms on the same thing. What names no value exactly is not judged.
@@ -22,7 +25,9 @@ function isDead(terms: Clause, action: Action): boolean {
   const subjects = Map.groupBy(terms, ({ attribute }) => subjectOf(attribute));
   return [...subjects.values()].some((group) => {
     const trial = trialOf(group);
-    return trial !== undefined && !trial.requests.some((request) => passes(request, trial.terms, action));
+    if (trial === undefined) return false;
+    const test = clauseTest(trial.terms, action);
+    return !trial.requests.some((request) => passes(request, test));
   });
 }
 
@@ -58,6 +63,8 @@ function trialOf(group: readonly Term[]): Trial | undefined {
     (a, b) => order.indexOf(a.attribute.kind) - order.indexOf(b.attribute.kind),
   )[0];
   if (chosen === undefined) return undefined;
+  const matchers = group.reduce((sum, term) => sum + term.values.length + term.notValues.length, 0);
+  if (chosen.values.length * matchers > MAX_PAIRS) return undefined;
   const requests = chosen.values.flatMap((matcher) => requestWith(chosen.attribute, matcher) ?? []);
   return requests.length === chosen.values.length
     ? { requests, terms: group.filter(decidedBy(chosen)) }
@@ -115,10 +122,10 @@ function withHeader(name: string, value: string): Request {
     : { ...BLANK, headers: { [name]: [value] } };
 }
 
-function passes(request: Request, terms: Clause, action: Action): boolean {
+function passes(request: Request, test: ReturnType<typeof clauseTest>): boolean {
   const facts = factsOf(request, 'keep');
   // A value that Envoy refuses is warned about where it stands.
-  return facts === undefined || clauseTest(terms, action)(facts);
+  return facts === undefined || test(facts);
 }
 
 const BLANK: Request = {

@@ -7,14 +7,47 @@ import type { Attribute, Clause, Matcher, Rule, Term } from './types.ts';
 /** Beyond these combinations of alternatives nothing is claimed. */
 const MAX_COMBINATIONS = 256;
 
+/** How much comparing may still be done: each rule is put to each other, and each value to each. */
+export class Effort {
+  #left: number;
+
+  constructor(comparisons: number) {
+    this.#left = comparisons;
+  }
+
+  get spent(): boolean {
+    return this.#left <= 0;
+  }
+
+  /** @returns whether there was enough left */
+  take(comparisons: number): boolean {
+    this.#left -= comparisons;
+    return this.#left >= 0;
+  }
+}
+
 /**
  * Whether whatever matches `inner` matches `outer` too, where `outer` denies, or both allow. Claims less than is true:
- * each value is compared by itself.
+ * each value is compared by itself, and nothing is claimed when the effort is spent.
  */
-export function ruleCovers(outer: Rule, inner: Rule): boolean {
+export function ruleCovers(outer: Rule, inner: Rule, effort: Effort): boolean {
+  if (effort.spent) return false;
   const [outers, inners] = [combinations(outer), combinations(inner)];
   if (outers === undefined || inners === undefined) return false;
-  return inners.every((each) => outers.some((clause) => clauseCovers(clause, each)));
+  if (!effort.take(outers.length + inners.length)) return false;
+  const covered = inners.every((each) =>
+    outers.some((clause) => effort.take(costOf(clause, each)) && clauseCovers(clause, each)),
+  );
+  return covered && !effort.spent;
+}
+
+/** Comparisons at most. */
+function costOf(outer: Clause, inner: Clause): number {
+  return 1 + outer.length * inner.length + valuesIn(outer) * valuesIn(inner);
+}
+
+function valuesIn(clause: Clause): number {
+  return clause.reduce((sum, { values, notValues }) => sum + values.length + notValues.length, 0);
 }
 
 function combinations({ from, to, when }: Rule): Clause[] | undefined {

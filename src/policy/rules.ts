@@ -7,6 +7,8 @@ import { parseValue } from './values.ts';
 
 const MAX_RULES = 512;
 const MAX_KEY_LENGTH = 1024;
+/** Of a policy as it is compiled: a condition counts for each from and each to that it stands beside. */
+const MAX_VALUES = 32_768;
 
 /** What the readers of one policy share. */
 interface Reading {
@@ -29,7 +31,27 @@ export function readRules(value: unknown, reading: Reading): Rule[] {
     findings.error('spec.rules', `at most ${MAX_RULES} rules, found ${value.length}; split the policy`);
     return [];
   }
-  return value.map((entry: unknown, index) => readRule(entry, index, reading));
+  const rules = value.map((entry: unknown, index) => readRule(entry, index, reading));
+  const values = rules.reduce((sum, rule) => sum + compiledValues(rule), 0);
+  if (values > MAX_VALUES) {
+    findings.error(
+      'spec.rules',
+      `at most ${MAX_VALUES} values, a condition counted once for each from and to beside it; found ${values}: split the policy`,
+    );
+  }
+  return rules;
+}
+
+function compiledValues({ from, to, when }: Rule): number {
+  return (
+    valuesIn(from.flat()) +
+    valuesIn(to.flat()) +
+    valuesIn(when) * (Math.max(1, from.length) + Math.max(1, to.length))
+  );
+}
+
+function valuesIn(terms: Clause): number {
+  return terms.reduce((sum, { values, notValues }) => sum + values.length + notValues.length, 0);
 }
 
 function readRule(value: unknown, index: number, reading: Reading): Rule {

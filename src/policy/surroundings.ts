@@ -1,5 +1,5 @@
 import { needsHttp } from './attributes.ts';
-import { ruleCovers } from './covers.ts';
+import { Effort, ruleCovers } from './covers.ts';
 import { missingServiceAccounts, named, termsOf } from './lint.ts';
 import { scopeRule } from './scope.ts';
 import type { AuthorizationPolicy, Issue, Matcher, Rule, Term } from './types.ts';
@@ -15,6 +15,9 @@ export interface Surroundings {
   /** TCP ports of the workloads that a policy selects. */
   readonly tcpPorts?: (policy: AuthorizationPolicy) => readonly number[];
 }
+
+/** Comparisons for each policy: a large one must not keep the control plane from its work. */
+const EFFORT = 500_000;
 
 export interface PolicyIssue extends Issue {
   readonly policy: AuthorizationPolicy;
@@ -83,9 +86,12 @@ function uselessRules(policy: AuthorizationPolicy, others: readonly Authorizatio
   const { action } = policy;
   if (action === 'CUSTOM' || action === 'AUDIT') return [];
   const over = others.filter((other) => reachesAll(other, policy));
+  const effort = new Effort(EFFORT);
   return policy.rules.flatMap((rule): Issue[] => {
+    if (effort.spent) return [];
     const path = `spec.rules[${rule.index}]`;
-    const denier = action === 'ALLOW' ? first(over, 'DENY', (outer) => ruleCovers(outer, rule)) : undefined;
+    const denier =
+      action === 'ALLOW' ? first(over, 'DENY', (outer) => ruleCovers(outer, rule, effort)) : undefined;
     if (denier !== undefined) {
       const message = `can never allow anything: ${denier} denies all of it`;
       return [{ severity: 'warning', code: 'unreachable-rule', path, message }];
@@ -94,15 +100,17 @@ function uselessRules(policy: AuthorizationPolicy, others: readonly Authorizatio
       over,
       action,
       (outer, owner) => {
-        if (!ruleCovers(outer, rule)) return false;
+        if (!ruleCovers(outer, rule, effort)) return false;
         // Of two that say the same, the later one is too many.
         return (
-          !isBefore([policy, rule], [owner, outer]) || !ruleCovers(rule, outer) || !reachesAll(policy, owner)
+          !isBefore([policy, rule], [owner, outer]) ||
+          !ruleCovers(rule, outer, effort) ||
+          !reachesAll(policy, owner)
         );
       },
       rule,
     );
-    if (before === undefined) return [];
+    if (before === undefined || effort.spent) return [];
     const message = `adds nothing: ${before} already ${action === 'ALLOW' ? 'allows' : 'denies'} all of it`;
     return [{ severity: 'warning', code: 'shadowed-rule', path, message }];
   });
