@@ -47,12 +47,12 @@ export class DeltaMachine implements Machine<DeltaDiscoveryRequest> {
     const first = !this.#started;
     this.#started = true;
     const added = this.#subscribe(subscribe);
-    const removed = this.#unsubscribe(unsubscribe);
+    this.#unsubscribe(unsubscribe);
     if (first) {
       if (this.#hasWildcard && subscribe.length === 0 && unsubscribe.length === 0) this.#startWildcard();
       this.#resume(request.initial_resource_versions);
     }
-    return { verdict, added, removed };
+    return { verdict, added };
   }
 
   /** Each name is answered, also one that was subscribed before: the client may have forgotten it. */
@@ -73,14 +73,12 @@ export class DeltaMachine implements Machine<DeltaDiscoveryRequest> {
     return added;
   }
 
-  #unsubscribe(names: readonly string[]): string[] {
-    const removed = [];
+  #unsubscribe(names: readonly string[]): void {
     for (const name of names) {
       if (name === WILDCARD && this.#hasWildcard) {
         this.#wildcard = false;
         for (const told of this.#ledger.told.keys()) if (!this.#names.has(told)) this.#ledger.forget(told);
       } else if (this.#names.delete(name)) {
-        removed.push(name);
         this.#ledger.forget(name);
         if (!this.#wildcard) continue;
         // The client cannot know whether the wildcard covers it: say which ("Unsubscribing from Resources").
@@ -88,7 +86,6 @@ export class DeltaMachine implements Machine<DeltaDiscoveryRequest> {
         this.#mark(name);
       }
     }
-    return removed;
   }
 
   #startWildcard(): void {

@@ -19,11 +19,10 @@ export type Verdict =
   | { readonly kind: 'ack'; readonly push: Push }
   | { readonly kind: 'nack'; readonly push: Push; readonly message: string };
 
-/** What a request did: its verdict, and the names that the client asks for from now on, and no longer. */
+/** What a request did: its verdict, and the names that the client asks for from now on. */
 export interface Reception {
   readonly verdict: Verdict;
   readonly added: readonly string[];
-  readonly removed: readonly string[];
 }
 
 /**

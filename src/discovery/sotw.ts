@@ -43,28 +43,28 @@ export class SotwMachine implements Machine<DiscoveryRequest> {
     const { lastNonce } = this.#ledger;
     // Before the first response a nonce can only be of an earlier stream: it says nothing.
     if (lastNonce !== '' && request.response_nonce !== lastNonce) {
-      return { verdict: { kind: 'stale' }, added: [], removed: [] };
+      return { verdict: { kind: 'stale' }, added: [] };
     }
     const verdict = this.#ledger.judge(lastNonce, request.error_detail);
-    return { verdict, ...this.#subscribe(request.resource_names) };
+    return { verdict, added: this.#subscribe(request.resource_names) };
   }
 
-  #subscribe(requested: readonly string[]): { added: string[]; removed: string[] } {
+  /** @returns the names that are new */
+  #subscribe(requested: readonly string[]): string[] {
     const names = new Set(requested);
     if (names.size > 0) this.#named = true;
     const wildcard = this.#whole && (names.delete(WILDCARD) || !this.#named);
     const before = this.#names;
     const added = [...names].filter((name) => !before.has(name));
-    const removed = [...before].filter((name) => !names.has(name));
     this.#names = names;
-    if (!this.#whole) for (const name of removed) this.#ledger.forget(name);
+    if (!this.#whole) for (const name of before) if (!names.has(name)) this.#ledger.forget(name);
     for (const name of added) this.#dirt.add(name, names.size);
     if (this.#whole && (added.length > 0 || (wildcard && !this.#wildcard))) {
       this.#dirt.all();
       this.#forced = true;
     }
     this.#wildcard = wildcard;
-    return { added, removed };
+    return added;
   }
 
   changed(names: ReadonlySet<string> | undefined): void {

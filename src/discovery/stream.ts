@@ -1,6 +1,7 @@
 import { DiscoveryError } from './errors.ts';
 import type { Codec } from './codec.ts';
-import type { Machine, Push, Reception } from './machine.ts';
+import type { Flushable } from './flusher.ts';
+import type { Machine, Push, Verdict } from './machine.ts';
 import type { AnyRequest, Outgoing } from './messages.ts';
 import type {
   AckEvent,
@@ -45,7 +46,7 @@ export interface StreamOptions<Request> {
   readonly order: (typeUrl: string) => number;
   readonly transport: Transport;
   /** Asks for one call of `flush` soon; asking again before it came changes nothing. */
-  readonly wantFlush: (stream: { flush(): void }) => void;
+  readonly wantFlush: (stream: Flushable) => void;
   /** Called once, when the stream is over, whoever ended it. */
   readonly closed: () => void;
 }
@@ -58,12 +59,10 @@ const MAX_NODE_ID_LENGTH = 256;
 interface Kept<Request> {
   readonly typeUrl: string;
   readonly machine: Machine<Request>;
-  /** Names announced to the view by `retain`. */
-  readonly retained: Set<string>;
 }
 
 /** One authenticated stream: its types, its view, its client. Knows no transport but the one it is given. */
-export class XdsStream<R extends AnyRequest> {
+export class XdsStream<R extends AnyRequest> implements Flushable {
   readonly #options: StreamOptions<R>;
   readonly #types: Map<string, Kept<R>> = new Map();
   readonly #unwatch: () => void;
@@ -82,6 +81,10 @@ export class XdsStream<R extends AnyRequest> {
     options.observer.streamOpened?.(this.#event());
   }
 
+  get view(): View {
+    return this.#options.session.view;
+  }
+
   /** Takes one request as it came from the wire. */
   receive(bytes: Uint8Array): void {
     if (this.#closed) return;
@@ -91,10 +94,9 @@ export class XdsStream<R extends AnyRequest> {
     this.#guarded(() => {
       const kept = this.#typeOf(request.type_url);
       if (kept === undefined) return;
-      const reception = kept.machine.receive(request);
-      if (!this.#admitNames(reception.added)) return;
-      this.#retain(kept, reception);
-      this.#report(kept.typeUrl, reception);
+      const { added, verdict } = kept.machine.receive(request);
+      if (!this.#admitNames(added)) return;
+      this.#report(kept.typeUrl, verdict);
       this.#options.wantFlush(this);
     });
   }
@@ -116,12 +118,9 @@ export class XdsStream<R extends AnyRequest> {
   close(reason: string): void {
     if (this.#closed) return;
     this.#closed = true;
-    const { session, observer, closed } = this.#options;
+    const { observer, closed } = this.#options;
     try {
       this.#unwatch();
-      for (const { typeUrl, retained } of this.#types.values()) {
-        for (const name of retained) session.view.release?.(typeUrl, name);
-      }
     } catch (error) {
       observer.failed?.({ ...this.#event(), error });
     }
@@ -179,7 +178,7 @@ export class XdsStream<R extends AnyRequest> {
       this.end({ code: 'RESOURCE_EXHAUSTED', message });
       return undefined;
     }
-    const kept = { typeUrl, machine: variant.machine(typeUrl, session.view), retained: new Set<string>() };
+    const kept = { typeUrl, machine: variant.machine(typeUrl, session.view) };
     this.#types.set(typeUrl, kept);
     return kept;
   }
@@ -199,16 +198,7 @@ export class XdsStream<R extends AnyRequest> {
     return false;
   }
 
-  #retain({ typeUrl, retained }: Kept<R>, { added, removed }: Reception): void {
-    const { view } = this.#options.session;
-    for (const name of added) {
-      retained.add(name);
-      view.retain?.(typeUrl, name);
-    }
-    for (const name of removed) if (retained.delete(name)) view.release?.(typeUrl, name);
-  }
-
-  #report(typeUrl: string, { verdict }: Reception): void {
+  #report(typeUrl: string, verdict: Verdict): void {
     const { observer } = this.#options;
     if (verdict.kind === 'ack') observer.acked?.(this.#ackEvent(typeUrl, verdict.push));
     if (verdict.kind === 'nack') {

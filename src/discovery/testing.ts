@@ -33,7 +33,6 @@ export class FakeView implements View {
   readonly answers: Map<string, Lookup> = new Map();
   readonly wildcards: Map<string, readonly string[]> = new Map();
   readonly listeners: Set<(change: ViewChange) => void> = new Set();
-  readonly retained: string[] = [];
 
   lookup(typeUrl: string, name: string): Lookup {
     return this.answers.get(`${typeUrl} ${name}`) ?? { kind: 'absent' };
@@ -46,14 +45,6 @@ export class FakeView implements View {
   watch(listener: (change: ViewChange) => void): () => void {
     this.listeners.add(listener);
     return (): void => void this.listeners.delete(listener);
-  }
-
-  retain(_typeUrl: string, name: string): void {
-    this.retained.push(name);
-  }
-
-  release(_typeUrl: string, name: string): void {
-    this.retained.splice(this.retained.indexOf(name), 1);
   }
 
   set(typeUrl: string, name: string, answer: Lookup | string): void {

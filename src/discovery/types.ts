@@ -34,9 +34,6 @@ export interface View {
    * @returns the function that stops it.
    */
   watch(listener: (changes: ViewChange) => void): () => void;
-  /** A name is wanted from now on / no longer wanted by one stream; views make costly things (keys) only on demand. */
-  retain?(typeUrl: string, name: string): void;
-  release?(typeUrl: string, name: string): void;
 }
 
 /** Changed names by type URL; `undefined` names: any name of the type. */
