@@ -4,6 +4,7 @@ import type { Admission, Authenticator, Credentials, StreamEnd } from '../../src
 import { keyOf } from '../../src/mesh/index.ts';
 import type { Proxies } from '../../src/proxy/index.ts';
 import type { Logger, Metrics } from '../../src/telemetry/index.ts';
+import type { Throttle } from './throttle.ts';
 
 export interface AuthenticatorParts {
   readonly attestor: Attestor;
@@ -12,6 +13,8 @@ export interface AuthenticatorParts {
   readonly audit: AuditLog;
   readonly metrics: Metrics;
   readonly log: Logger;
+  /** By peer address: whoever reaches the port can be refused. */
+  readonly refusals: Throttle;
 }
 
 /** Joins attestation to discovery: a stream's token becomes a proven workload, and that workload's view. */
@@ -27,14 +30,11 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
         const actor = claimed === undefined ? 'unknown' : `${claimed.namespace}/${claimed.pod ?? '?'}`;
         const peer = credentials.peerAddress ?? 'unknown';
         parts.metrics.refused.inc({ factor: refusal.factor });
-        parts.audit.record({
-          event: 'workload.refused',
-          actor,
-          peer,
-          factor: refusal.factor,
-          detail: refusal.detail,
+        const { factor, detail } = refusal;
+        parts.refusals.tell(peer, 1, (leftOut) => {
+          parts.audit.record({ event: 'workload.refused', actor, peer, factor, detail, leftOut });
+          parts.log.warn({ actor, peer, factor, leftOut }, `caller refused: ${detail}`);
         });
-        parts.log.warn({ actor, peer, factor: refusal.factor }, `caller refused: ${refusal.detail}`);
         return { ok: false, end: { code: refusal.code, message: refusal.publicMessage } };
       }
       signal.throwIfAborted();
@@ -67,6 +67,7 @@ function openSession(
       peer: credentials.peerAddress ?? 'unknown',
       factor: refusal.factor,
       detail: refusal.detail,
+      leftOut: 0,
     });
     parts.log.warn({ actor, factor: refusal.factor }, `stream ended: ${refusal.detail}`);
     const reason: StreamEnd = { code: refusal.code, message: refusal.publicMessage };

@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { missingServiceAccounts, type AuthorizationPolicy } from '../../src/policy/index.ts';
 import type { ProxiesObserver } from '../../src/proxy/index.ts';
 import type { Logger, Metrics } from '../../src/telemetry/index.ts';
+import type { Throttle } from './throttle.ts';
 
 /** Where what happens is told: log, metrics, audit. */
 export interface Witnesses {
@@ -17,7 +18,20 @@ function shortType(typeUrl: string): string {
   return typeUrl.slice(typeUrl.lastIndexOf('.') + 1);
 }
 
-export function discoveryObserver({ audit, metrics, log }: Witnesses, mesh: Mesh): DiscoveryObserver {
+/** Names listed in one event, and characters of each. */
+const MAX_LISTED = 20;
+const MAX_LISTED_LENGTH = 256;
+
+function cut(text: string): string {
+  return text.length <= MAX_LISTED_LENGTH ? text : `${text.slice(0, MAX_LISTED_LENGTH)}…`;
+}
+
+/** @param refusals by client: a client can be refused names as fast as it can ask */
+export function discoveryObserver(
+  { audit, metrics, log }: Witnesses,
+  mesh: Mesh,
+  refusals: Throttle,
+): DiscoveryObserver {
   return {
     streamOpened: ({ method, client, streamId }): void => {
       metrics.streams.inc({ method });
@@ -53,14 +67,16 @@ export function discoveryObserver({ audit, metrics, log }: Witnesses, mesh: Mesh
     failed: ({ client, method, error }): void => {
       log.error({ client, method, err: error }, 'a stream failed inside the control plane');
     },
-    refused: ({ client, typeUrl, name, reason }): void => {
-      log.warn({ client, type: shortType(typeUrl), resource: name }, `resource refused: ${reason}`);
-      audit.record({
-        event: 'resource.refused',
-        actor: client,
-        resource: name,
-        type: shortType(typeUrl),
-        detail: reason,
+    refused: ({ client, typeUrl, names }): void => {
+      const type = shortType(typeUrl);
+      const resources = names
+        .slice(0, MAX_LISTED)
+        .map(({ name, reason }) => ({ name: cut(name), detail: cut(reason) }));
+      const unlisted = names.length - resources.length;
+      refusals.tell(client, names.length, (before) => {
+        const leftOut = before + unlisted;
+        log.warn({ client, type, resources, leftOut }, 'resources refused');
+        audit.record({ event: 'resource.refused', actor: client, type, resources, leftOut });
       });
     },
   };

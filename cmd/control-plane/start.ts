@@ -16,6 +16,7 @@ import { discoveryObserver, proxiesObserver, watchMesh, type Witnesses } from '.
 import { operatorHandlers } from './operator-handlers.ts';
 import { reportProblems } from './problems.ts';
 import { servingCredentials } from './serving-credentials.ts';
+import { Throttle } from './throttle.ts';
 import type { ControlPlaneConfig } from './config.ts';
 
 export interface ControlPlane {
@@ -123,10 +124,25 @@ async function wire(
   });
   closers.push(() => source.close());
 
+  const callers = new Throttle();
+  const resources = new Throttle();
+  // Closed after the server: what was left out until then is still told.
+  closers.push(() => {
+    callers.close();
+    resources.close();
+  });
   const discovery = discoveryServices({
     root: schema,
-    authenticator: createAuthenticator({ attestor, watch: attestor, proxies, audit, metrics, log }),
-    observer: discoveryObserver(witnesses, mesh),
+    authenticator: createAuthenticator({
+      attestor,
+      watch: attestor,
+      proxies,
+      audit,
+      metrics,
+      log,
+      refusals: callers,
+    }),
+    observer: discoveryObserver(witnesses, mesh, resources),
     limits: config.limits,
     nowMs,
     random: Math.random,

@@ -15,6 +15,7 @@ export type {
   DiscoveryObserver,
   Lookup,
   PushEvent,
+  RefusedName,
   Resource,
   ResourceStatus,
   Session,

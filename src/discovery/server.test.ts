@@ -125,6 +125,24 @@ describe('services', () => {
     expect(await xds.next()).toMatchObject({ type_url: EXTENSION, resources: [{}] });
   });
 
+  it('tells its observer once a response of all names that it refused', async () => {
+    const view = new FakeView();
+    for (const name of ['a', 'b', 'c']) {
+      view.set(SECRET, name, { kind: 'refused', code: 'PERMISSION_DENIED', reason: `not ${name}` });
+    }
+    const told: unknown[] = [];
+    server = await serve(() => sessionOf(view), {
+      observer: {
+        refused: ({ client, typeUrl, names }) =>
+          void told.push([client, typeUrl, names.map(({ name, reason }) => `${name}: ${reason}`)]),
+      },
+    });
+    const xds = new XdsClient(server.client(), SDS_DELTA);
+    xds.send({ resource_names_subscribe: ['a', 'b', 'c', 'absent'] });
+    await xds.next();
+    expect(told).toEqual([['shop/web', SECRET, ['a: not a', 'b: not b', 'c: not c']]]);
+  });
+
   it('flushes the streams of one client in one turn, however many others are due', async () => {
     const shared = new FakeView();
     const views = [...Array.from({ length: 31 }, () => new FakeView()), shared, shared];

@@ -215,9 +215,8 @@ export class XdsStream<R extends AnyRequest> implements Flushable {
       const resources = new Map(response.resources.map((resource) => [resource.name, resource.version]));
       observer.pushed({ ...this.#event(), typeUrl, nonce, resources, removed, bytes: bytes.length });
     }
-    for (const { name, reason, refused } of response.errors) {
-      if (refused) observer.refused?.({ ...this.#event(), typeUrl, name, reason });
-    }
+    const names = response.errors.filter(({ refused }) => refused);
+    if (names.length > 0) observer.refused?.({ ...this.#event(), typeUrl, names });
   }
 
   /** A view that throws costs its own stream, no other. */

@@ -90,12 +90,16 @@ export interface DiscoveryObserver {
   pushed?(event: PushEvent): void;
   acked?(event: AckEvent): void;
   nacked?(event: AckEvent & { readonly message: string }): void;
-  /** A name was refused on a stream that lives on. */
-  refused?(
-    event: StreamEvent & { readonly typeUrl: string; readonly name: string; readonly reason: string },
-  ): void;
+  /** A response refused names, on a stream that lives on. As often as the client asks: bound what you write. */
+  refused?(event: StreamEvent & { readonly typeUrl: string; readonly names: readonly RefusedName[] }): void;
   /** A view or an authenticator threw; its stream was ended with UNAVAILABLE. */
   failed?(event: StreamEvent & { readonly error: unknown }): void;
+}
+
+/** As the client asked for it and as it was told. */
+export interface RefusedName {
+  readonly name: string;
+  readonly reason: string;
 }
 
 export interface StreamEvent {

@@ -94,19 +94,33 @@ describe('an event tells of', () => {
       peer: '127.0.0.1',
       factor: 'token',
       detail: expect.stringMatching(/malformed/u) as string,
+      leftOut: 0,
     });
   });
 
-  it('a name refused on a stream', async () => {
-    web.subscribe(SECRET, 'no-such-secret');
+  it('the names that a response refused', async () => {
+    const foreign = 'spiffe://cluster.local/ns/shop/sa/cart';
+    web.subscribe(SECRET, 'no-such-secret', foreign);
     expect(await recorded({ event: 'resource.refused' })).toEqual({
       ...stamp,
       event: 'resource.refused',
       actor: 'shop/web',
-      resource: 'no-such-secret',
       type: 'Secret',
-      detail: expect.stringMatching(/^no secret has this name/u) as string,
+      resources: [
+        { name: 'no-such-secret', detail: expect.stringMatching(/^no secret has this name/u) as string },
+        { name: foreign, detail: expect.stringMatching(/is not this workload's identity/u) as string },
+      ],
+      leftOut: 0,
     });
+  });
+
+  it('the first names of a response that refused many, and how many more; long ones are cut', async () => {
+    const names = Array.from({ length: 25 }, (_, index) => `${index}-${'x'.repeat(1_000)}`);
+    web.subscribe(SECRET, ...names);
+    const { resources } = await recorded({ event: 'resource.refused', leftOut: 5 });
+    expect((resources as { name: string }[]).map(({ name }) => name)).toEqual(
+      names.slice(0, 20).map((name) => `${name.slice(0, 256)}…`),
+    );
   });
 
   it('a policy added, updated and removed, with digest, generation and how many workloads it selects', async () => {

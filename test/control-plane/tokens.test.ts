@@ -41,8 +41,14 @@ async function expectRefusal(
 ): Promise<void> {
   const before = controlPlane.audit().length;
   expect(await admission(controlPlane, token)).toBe(refusedBy[factor]);
-  const [event] = controlPlane.audit().slice(before);
-  const found = asText(event?.['detail']);
+  // Many in a row are written one a second.
+  const event = await waitFor('the refusal in the audit', () =>
+    controlPlane
+      .audit()
+      .slice(before)
+      .find((written) => written['event'] === 'workload.refused'),
+  );
+  const found = asText(event['detail']);
   expect(event).toMatchObject({ event: 'workload.refused', actor, peer: '127.0.0.1', factor });
   expect(found).toMatch(detail);
   // The log comes through a pipe: later than the answer, if the machine is busy.
