@@ -121,6 +121,43 @@ describe('the three filters', () => {
   });
 });
 
+describe('one changed policy', () => {
+  const spec = {
+    rules: [
+      {
+        from: [{ source: { principals: ['td/ns/a/sa/b'] } }],
+        to: [{ operation: { ports: ['80'] } }, { operation: { methods: ['GET'] } }],
+      },
+    ],
+  };
+  const [stays, before, after] = [policy('a', spec), policy('b', spec), policy('b', { rules: [{}] })];
+  const allowed = (
+    policies: AuthorizationPolicy[],
+    rest: { protocol?: Protocol; settings?: MeshSettings; port?: number } = {},
+  ): Record<string, unknown> =>
+    compile(policies, { protocol: 'http', settings, ...rest }).allow.typed_config.rules?.policies ?? {};
+  const [a, b] = ['ns[shop]-policy[a]-rule[0]', 'ns[shop]-policy[b]-rule[0]'];
+
+  it('leaves the rules of the others the objects that they were', () => {
+    const [old, changed] = [allowed([stays, before]), allowed([stays, after])];
+    expect(changed[a]).toBe(old[a]);
+    expect(changed[b]).toEqual({ permissions: [any], principals: [any] });
+  });
+
+  it('whose rules are remembered for one place and one mesh only', () => {
+    const plain = allowed([stays]);
+    expect(allowed([stays], { protocol: 'tcp' })).toEqual({});
+    expect(allowed([stays], { port: 80 })).not.toEqual(plain);
+    expect(allowed([stays], { port: 81 })).not.toEqual(allowed([stays], { port: 80 }));
+    const renamed = allowed([stays], { settings: { ...settings, trustDomainAliases: ['old'] } });
+    expect(JSON.stringify(renamed)).toContain('spiffe://old/ns/a/sa/b');
+    expect(allowed([stays])).toEqual(plain);
+    const tcp = { protocol: 'tcp', settings } as const;
+    expect(compile([stays], tcp).notes).toHaveLength(1);
+    expect(compile([stays], tcp).notes, 'notes are told each time').toHaveLength(1);
+  });
+});
+
 describe('sources', () => {
   const principals = (fields: object, action = 'ALLOW'): unknown =>
     rule({ action, rules: [{ from: [{ source: fields }] }] })?.principals[0];

@@ -101,17 +101,52 @@ function customPart(
 
 type Named = readonly [string, RbacPolicy];
 
-function compilePolicy(policy: AuthorizationPolicy, options: CompileOptions, notes: CompileNote[]): Named[] {
-  const scope: Scope = { protocol: options.protocol, port: options.port };
-  return policy.rules.flatMap((rule): Named[] => {
+/** What a policy becomes in one place, whatever other policies stand beside it. */
+interface CompiledPolicy {
+  readonly rules: readonly Named[];
+  readonly notes: readonly CompileNote[];
+}
+
+/**
+ * By settings, policy and scope. All three are immutable: where one of a hundred policies is another, the others'
+ * rules are the same objects as before. What nobody holds any more is forgotten.
+ */
+const compiledPolicies = new WeakMap<MeshSettings, WeakMap<AuthorizationPolicy, ByScope>>();
+
+type ByScope = Map<string, CompiledPolicy>;
+
+function compilePolicy(
+  policy: AuthorizationPolicy,
+  options: CompileOptions,
+  notes: CompileNote[],
+): readonly Named[] {
+  const { settings, protocol, port } = options;
+  const ofSettings = compiledPolicies.get(settings) ?? new WeakMap<AuthorizationPolicy, ByScope>();
+  compiledPolicies.set(settings, ofSettings);
+  const ofPolicy: ByScope = ofSettings.get(policy) ?? new Map<string, CompiledPolicy>();
+  ofSettings.set(policy, ofPolicy);
+  const scope = `${protocol}:${port}`;
+  const compiled = ofPolicy.get(scope) ?? compileAnew(policy, options);
+  ofPolicy.set(scope, compiled);
+  notes.push(...compiled.notes);
+  return compiled.rules;
+}
+
+function compileAnew(
+  policy: AuthorizationPolicy,
+  { protocol, port, settings }: CompileOptions,
+): CompiledPolicy {
+  const scope: Scope = { protocol, port };
+  const notes: CompileNote[] = [];
+  const rules = policy.rules.flatMap((rule): Named[] => {
     const ref: RuleRef = { namespace: policy.namespace, policy: policy.name, rule: rule.index };
     const scoped = scopeRule(rule, policy.action, scope);
-    if (scoped.httpOnTcp)
-      notes.push({ rule: ref, port: options.port, message: httpOnTcpNote(policy.action) });
+    if (scoped.httpOnTcp) notes.push({ rule: ref, port, message: httpOnTcpNote(policy.action) });
     return scoped.rule === undefined
       ? []
-      : [[ruleName(ref), compileRule(withAliases(scoped.rule, options.settings), policy)]];
+      : [[ruleName(ref), compileRule(withAliases(scoped.rule, settings), policy)]];
   });
+  return { rules, notes };
 }
 
 function httpOnTcpNote(action: Action): string {

@@ -1,5 +1,12 @@
 import { hash } from 'node:crypto';
-import { compile, type AuthorizationPolicy, type MeshSettings } from '../policy/index.ts';
+import {
+  compile,
+  type AuthorizationPolicy,
+  type MeshSettings,
+  type RbacFilter,
+  type RbacPolicy,
+  type RbacRules,
+} from '../policy/index.ts';
 import type { EncodedResource, ResourceEncoder } from './encoder.ts';
 import { EXTENSION_CONFIG_TYPE, type FilterName } from './resource-types.ts';
 
@@ -54,12 +61,35 @@ export class FilterCache {
   }
 
   /** Encoding costs many times what telling two filters apart does; a change touches one of a set's six. */
-  #resource(name: FilterName, typedConfig: object): EncodedResource {
-    const key = `${name}@${hash('sha256', JSON.stringify(typedConfig), 'base64')}`;
+  #resource(name: FilterName, typedConfig: RbacFilter['typed_config']): EncodedResource {
+    const key = `${name}@${contentOf(typedConfig)}`;
     const known = this.#resources.get(key);
     if (known !== undefined) return known;
     const resource = this.#encoder.encode(EXTENSION_CONFIG_TYPE, name, { typed_config: typedConfig });
     this.#resources.set(key, resource);
     return resource;
   }
+}
+
+/** Equal for equal filters. Rules of a policy that stayed are the objects that they were: each is read once. */
+function contentOf({ rules, shadow_rules: shadow, ...rest }: RbacFilter['typed_config']): string {
+  const content = [rest, contentOfRules(rules), contentOfRules(shadow)];
+  return hash('sha256', JSON.stringify(content), 'base64');
+}
+
+function contentOfRules(rules: RbacRules | undefined): unknown {
+  if (rules === undefined) return undefined;
+  const { action, policies, ...none } = rules;
+  none satisfies Record<string, never>;
+  return [action, Object.entries(policies).map(([name, policy]) => [name, digestOf(policy)])];
+}
+
+const digests = new WeakMap<RbacPolicy, string>();
+
+function digestOf(policy: RbacPolicy): string {
+  const known = digests.get(policy);
+  if (known !== undefined) return known;
+  const digest = hash('sha256', JSON.stringify(policy), 'base64');
+  digests.set(policy, digest);
+  return digest;
 }
