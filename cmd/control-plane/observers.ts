@@ -18,19 +18,25 @@ function shortType(typeUrl: string): string {
   return typeUrl.slice(typeUrl.lastIndexOf('.') + 1);
 }
 
-/** Names listed in one event, and characters of each. */
+/** Names listed in one event, characters of each, and characters of what an Envoy says of a push. */
 const MAX_LISTED = 20;
 const MAX_LISTED_LENGTH = 256;
+const MAX_REJECTION_LENGTH = 1_024;
 
-function cut(text: string): string {
-  return text.length <= MAX_LISTED_LENGTH ? text : `${text.slice(0, MAX_LISTED_LENGTH)}…`;
+function cut(text: string, length: number = MAX_LISTED_LENGTH): string {
+  return text.length <= length ? text : `${text.slice(0, length)}…`;
 }
 
-/** @param refusals by client: a client can be refused names as fast as it can ask */
+/** What a client can make happen as fast as it can ask; by client. */
+export interface ClientThrottles {
+  readonly refusals: Throttle;
+  readonly rejections: Throttle;
+}
+
 export function discoveryObserver(
   { audit, metrics, log }: Witnesses,
   mesh: Mesh,
-  refusals: Throttle,
+  { refusals, rejections }: ClientThrottles,
 ): DiscoveryObserver {
   return {
     streamOpened: ({ method, client, streamId }): void => {
@@ -54,14 +60,20 @@ export function discoveryObserver(
     nacked: ({ client, typeUrl, resources, message }): void => {
       const type = shortType(typeUrl);
       metrics.nacks.inc({ type });
-      log.error({ client, type, resources: [...resources.keys()] }, `Envoy rejected a push: ${message}`);
-      audit.record({
-        event: 'push.rejected',
-        actor: client,
-        type,
-        resources: [...resources.keys()],
-        detail: message,
-        generation: mesh.generation,
+      const { generation } = mesh;
+      const names = [...resources.keys()];
+      const detail = cut(message, MAX_REJECTION_LENGTH);
+      rejections.tell(client, 1, (leftOut) => {
+        log.error({ client, type, resources: names, leftOut }, `Envoy rejected a push: ${detail}`);
+        audit.record({
+          event: 'push.rejected',
+          actor: client,
+          type,
+          resources: names,
+          detail,
+          generation,
+          leftOut,
+        });
       });
     },
     failed: ({ client, method, error }): void => {

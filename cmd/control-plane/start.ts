@@ -125,11 +125,11 @@ async function wire(
   closers.push(() => source.close());
 
   const callers = new Throttle();
-  const resources = new Throttle();
+  const refusals = new Throttle();
+  const rejections = new Throttle();
   // Closed after the server: what was left out until then is still told.
   closers.push(() => {
-    callers.close();
-    resources.close();
+    for (const throttle of [callers, refusals, rejections]) throttle.close();
   });
   const discovery = discoveryServices({
     root: schema,
@@ -142,7 +142,7 @@ async function wire(
       log,
       refusals: callers,
     }),
-    observer: discoveryObserver(witnesses, mesh, resources),
+    observer: discoveryObserver(witnesses, mesh, { refusals, rejections }),
     limits: config.limits,
     nowMs,
     random: Math.random,

@@ -82,8 +82,11 @@ export type AuditEvent =
       readonly actor: string;
       readonly type: string;
       readonly resources: readonly string[];
+      /** What Envoy said; cut where it is long. */
       readonly detail: string;
       readonly generation: number;
+      /** Rejections by this actor since its last such event that have none of their own: they were too many. */
+      readonly leftOut: number;
     }
   | {
       readonly event: 'token.issued';

@@ -146,6 +146,28 @@ describe('the audit stream cannot be filled', () => {
     stream.close();
   });
 
+  it('with rejections: all are counted, few events are written', async () => {
+    const before = controlPlane.audit().length;
+    const stream = rogue();
+    stream.rejectWith = 'x'.repeat(2_000);
+    const rounds = 200;
+    for (let round = 0; round < rounds; round += 1) {
+      // Each subscription is answered, also of what it has.
+      stream.subscribe(SECRET, 'default');
+      await stream.until(() => stream.responses > round);
+    }
+    const events = await waitFor('all to be counted', () => {
+      const own = controlPlane
+        .audit()
+        .slice(before)
+        .filter(({ event, actor }) => event === 'push.rejected' && actor === 'shop/rogue');
+      return own.reduce((sum, { leftOut }) => sum + 1 + Number(leftOut), 0) === rounds ? own : undefined;
+    });
+    expect(events.length).toBeLessThan(rounds / 4);
+    expect(String(events[0]?.['detail'])).toHaveLength(1_025);
+    stream.close();
+  });
+
   it('with callers who prove nothing: all are counted, few events are written', async () => {
     const before = controlPlane.audit().length;
     const client = new grpc.Client(...channel(controlPlane));

@@ -169,6 +169,7 @@ describe('an event tells of', () => {
       resources: [ALLOW],
       detail: 'unknown matcher',
       generation: (await recorded({ event: 'policy.changed', policy: 'shop/rejected' }))['generation'],
+      leftOut: 0,
     });
     // Kept, shown, and not sent again until something changes.
     const { responses } = cart;
