@@ -23,6 +23,7 @@ export function lint(
   if (policy.action === 'ALLOW') warnOfPlainIp(policy, findings);
   for (const term of termsOf(policy)) {
     warnOfHostPort(term, policy, findings);
+    warnOfRewrittenHeader(term, findings);
     if (policy.action === 'ALLOW') warnOfNegative(term, findings);
     if (rootNamespace === policy.namespace) warnOfRootAccount(term, rootNamespace, findings);
   }
@@ -54,6 +55,27 @@ function warnOfHostPort(term: Term, { action }: AuthorizationPolicy, findings: F
     if (matchers.some((other) => other.kind === 'prefix' && withPort.startsWith(other.value))) continue;
     findings.warn(path, `a caller evades this by sending its port along; add "${withPort}*"`);
   }
+}
+
+/** What Envoy makes of headers that it writes itself, before any rule looks at them; and what to judge by instead. */
+const REWRITTEN: ReadonlyMap<string, string> = new Map([
+  ['x-forwarded-for', 'Envoy appends the address of its peer; judge by remoteIpBlocks'],
+  ['x-forwarded-proto', 'Envoy writes the scheme of the connection that it sees itself'],
+  ['x-forwarded-client-cert', "Envoy writes its peer's own certificate there; judge by principals"],
+  ['x-request-id', 'Envoy writes a new one to requests that come from outside or bring none'],
+]);
+const ENVOYS_OWN = 'x-envoy-';
+
+/** The rule would judge by Envoy's words, not by the caller's. */
+function warnOfRewrittenHeader({ attribute, field }: Term, findings: Findings): void {
+  if (attribute.kind !== 'request.header') return;
+  const { name } = attribute;
+  const what =
+    REWRITTEN.get(name) ??
+    (name.startsWith(ENVOYS_OWN) ? 'Envoy keeps such names for itself: it writes and drops them' : undefined);
+  if (what === undefined) return;
+  const path = field.replace(/values$/, 'key');
+  findings.warn(path, `${name} does not reach the rules as the caller sent it: ${what}`, 'rewritten-header');
 }
 
 /** Whoever gets hold of an address is let in. */
