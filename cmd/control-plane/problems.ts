@@ -19,7 +19,9 @@ export function reportProblems(report: DirectoryReport, { log, audit, metrics }:
       metrics.problems.inc();
       log.error(
         { where, object: problem.object },
-        `${problem.message} (the last good version stays in force)`,
+        problem.inForce === true
+          ? problem.message
+          : `${problem.message} (the last good version stays in force)`,
       );
       audit.record({ event: 'policy.rejected', actor: 'directory', where, detail: problem.message });
       return;

@@ -1,6 +1,10 @@
 import type { Entry, FileContent } from './file-content.ts';
 import { idText } from './types.ts';
 import type { ObjectId, Problem } from './types.ts';
+import { UidClaims } from './uid-claims.ts';
+
+/** In one message. */
+const MAX_NAMED = 5;
 
 /** What became of one object after files changed. */
 export interface CatalogChange {
@@ -9,11 +13,15 @@ export interface CatalogChange {
   readonly entry: Entry | undefined;
 }
 
-/** All files together. Where several define one object, the first by file name counts. */
+/**
+ * All files together. Where several define one object, the first by file name counts; one that merely holds it, only
+ * where no other defines it.
+ */
 export class Catalog {
   readonly #files = new Map<string, FileContent>();
   /** Files that define an object, by `idText`. */
   readonly #definers = new Map<string, Set<string>>();
+  readonly #claims = new UidClaims();
 
   get files(): Iterable<string> {
     return this.#files.keys();
@@ -34,26 +42,65 @@ export class Catalog {
       if (after === undefined) this.#files.delete(file);
       else this.#files.set(file, after);
     }
-    return [...touched].map(([text, id]) => ({ id, entry: this.#winner(text) }));
+    return [...touched].map(([text, id]) => {
+      const entry = this.#winner(text);
+      this.#claims.set(text, claimedUid(entry));
+      return { id, entry };
+    });
   }
 
   problems(): Problem[] {
     const problems: Problem[] = [];
-    for (const content of this.#files.values()) problems.push(...content.problems);
-    for (const [id, files] of this.#definers) {
-      if (files.size > 1) problems.push(...this.#duplicates(id, files));
+    for (const [file, content] of this.#files) {
+      problems.push(...content.problems);
+      for (const id of content.held) problems.push(...this.#heldAlone(id, file));
     }
+    for (const [id, files] of this.#definers) {
+      if (files.size > 1) problems.push(...this.#duplicates(id));
+    }
+    for (const [uid, ids] of this.#claims.shared()) problems.push(...this.#sharers(uid, ids));
     return problems.sort(byPlace);
   }
 
   #winner(id: string): Entry | undefined {
-    const file = firstOf(this.#definers.get(id) ?? []);
+    const file = this.#winningFile(id);
     return file === undefined ? undefined : this.#files.get(file)?.entries.get(id);
   }
 
-  #duplicates(id: string, files: ReadonlySet<string>): Problem[] {
+  #winningFile(id: string): string | undefined {
+    return firstOf(this.#writers(id)) ?? firstOf(this.#definers.get(id) ?? []);
+  }
+
+  /** The files whose text names the object. */
+  #writers(id: string): string[] {
+    const definers = [...(this.#definers.get(id) ?? [])];
+    return definers.filter((file) => this.#files.get(file)?.held.has(id) !== true);
+  }
+
+  #heldAlone(id: string, file: string): Problem[] {
+    if (this.#writers(id).length > 0) return [];
+    const message = `${id} is not in the file any more, which was written in place and may be half written: it stays in force until the file has stood still for a while. A file that is replaced by rename counts at once`;
+    return [{ severity: 'warning', file, line: 0, field: '', message, object: id }];
+  }
+
+  #sharers(uid: string, ids: ReadonlySet<string>): Problem[] {
+    const sharers = [...ids].sort();
+    const message = `${uid} is claimed by ${sharers.slice(0, MAX_NAMED).join(', ')}${sharers.length > MAX_NAMED ? ' and others' : ''}; a UID belongs to one object, and pods that share one get no identity: give each its own, or none`;
+    return sharers.map((id) => ({
+      severity: 'error',
+      file: this.#winningFile(id) ?? '',
+      line: this.#winner(id)?.line ?? 0,
+      field: 'metadata.uid',
+      message,
+      object: id,
+      inForce: true,
+    }));
+  }
+
+  #duplicates(id: string): Problem[] {
+    const files = this.#writers(id);
     const winner = firstOf(files);
-    return [...files]
+    return files
       .filter((file) => file !== winner)
       .map((file) => ({
         severity: 'error',
@@ -78,6 +125,12 @@ export class Catalog {
     if (files?.delete(file) === true && files.size === 0) this.#definers.delete(text);
     return text;
   }
+}
+
+function claimedUid(entry: Entry | undefined): string | undefined {
+  const object = entry?.object;
+  if (object?.kind !== 'Pod' && object?.kind !== 'ServiceAccount') return undefined;
+  return object.uid === '' ? undefined : object.uid;
 }
 
 /** By code units: the same order on every machine. */

@@ -1,4 +1,5 @@
 import {
+  appendFile,
   mkdir,
   mkdtemp,
   readFile,
@@ -15,7 +16,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Mesh } from '../../mesh/index.ts';
 import { DirectorySource } from './index.ts';
-import type { DirectoryReport } from './index.ts';
+import type { DirectoryReport, DirectorySourceOptions } from './index.ts';
 
 let base: string;
 let directory: string;
@@ -40,7 +41,7 @@ afterEach(async () => {
 });
 
 /** Polling is off unless a test is about it: events alone must do. */
-async function start(parts: { pollMs?: number; stateFile?: string } = {}): Promise<DirectorySource> {
+async function start(parts: Partial<DirectorySourceOptions> = {}): Promise<DirectorySource> {
   const onReport = (report: DirectoryReport): number => reports.push(report);
   const source = await DirectorySource.open({
     directory,
@@ -272,6 +273,68 @@ describe('changes', () => {
   });
 });
 
+/** Never over within a test. */
+const FOR_EVER = 3_600_000;
+
+describe('a file that is written in place', () => {
+  it('by a slow writer never loses what it is yet to write, and what is there counts at once', async () => {
+    await write('a.yaml', `${policy('allow', 'ALLOW')}---\n${policy('deny', 'DENY')}`);
+    const source = await start({ holdMs: FOR_EVER });
+    const removed: string[] = [];
+    mesh.subscribe(({ changes }) => {
+      for (const { key, after } of changes) if (after === undefined) removed.push(key);
+    });
+    await write('a.yaml', `${policy('new', 'ALLOW')}---\n${policy('allow', 'AUDIT')}`);
+    await until(() => {
+      expect(actionOf('new')).toBe('ALLOW');
+      expect(actionOf('allow')).toBe('AUDIT');
+    });
+    expect(actionOf('deny')).toBe('DENY');
+    expect(source.problems()).toMatchObject([
+      {
+        severity: 'warning',
+        file: 'a.yaml',
+        object: 'AuthorizationPolicy shop/deny',
+        message: expect.stringContaining('replaced by rename'),
+      },
+    ]);
+    await appendFile(join(directory, 'a.yaml'), `---\n${policy('deny', 'DENY')}`);
+    await until(() => expect(source.problems()).toEqual([]));
+    expect(actionOf('deny')).toBe('DENY');
+    expect(removed).toEqual([]);
+  });
+
+  it('loses what it does not name once it stood still', async () => {
+    await write('a.yaml', `${pod('one')}---\n${pod('two')}`);
+    const source = await start({ holdMs: 40 });
+    await write('a.yaml', pod('two'));
+    await until(() => expect(podNames()).toEqual(['two']));
+    expect(source.problems()).toEqual([]);
+  });
+
+  it('loses it at once when it is replaced by rename, and when it is deleted', async () => {
+    for (const file of ['a', 'b']) await write(`${file}.yaml`, `${pod(`${file}1`)}---\n${pod(`${file}2`)}`);
+    const source = await start({ holdMs: FOR_EVER });
+    for (const file of ['a', 'b']) await write(`${file}.yaml`, pod(`${file}2`));
+    await until(() => expect(source.problems()).toHaveLength(2));
+    expect(podNames()).toEqual(['a1', 'a2', 'b1', 'b2']);
+    await replace('a.yaml', pod('a2'));
+    await unlink(join(directory, 'b.yaml'));
+    await until(() => expect(podNames()).toEqual(['a2']));
+    expect(source.problems()).toEqual([]);
+  });
+
+  it('does not hold what another file defines by now', async () => {
+    await write('a.yaml', `${pod('one')}---\n${policy('p', 'DENY')}`);
+    const source = await start({ holdMs: FOR_EVER });
+    await replace('b.yaml', policy('p', 'AUDIT'));
+    await until(() => expect(source.problems()).toHaveLength(1));
+    await write('a.yaml', pod('one'));
+    await until(() => expect(actionOf('p')).toBe('AUDIT'));
+    expect(source.problems()).toEqual([]);
+  });
+});
+
 describe('bad documents', () => {
   it('are reported with file, line and field; everything else goes on', async () => {
     await write(
@@ -399,6 +462,37 @@ describe('bad documents', () => {
     expect(source.problems()).toMatchObject([
       { file: 'a.yaml', line: 6, object: 'AuthorizationPolicy shop/a' },
     ]);
+  });
+
+  it('a file that is too large is not read: what it held stays in force', async () => {
+    await write('a.yaml', pod('one'));
+    const source = await start();
+    await replace('a.yaml', `${pod('two')}#${'x'.repeat(1024 * 1024)}`);
+    await until(() => expect(source.problems()).toHaveLength(1));
+    expect(source.problems()[0]?.message).toMatch(
+      /^has 10486\d\d bytes; at most 1048576 of a file are read: split it/,
+    );
+    expect(podNames()).toEqual(['one']);
+  });
+
+  it('objects that claim one UID are each reported, until one has another', async () => {
+    const claiming = (name: string, uid: string): string =>
+      pod(name).replace('namespace:', `uid: ${uid}, namespace:`);
+    await write('a.yaml', `${pod('other')}---\n${claiming('one', 'u-1')}`);
+    await write('b.yaml', claiming('two', 'u-1'));
+    const source = await start();
+    const problem = {
+      severity: 'error',
+      field: 'metadata.uid',
+      inForce: true,
+      message: expect.stringContaining('u-1 is claimed by Pod shop/one, Pod shop/two;'),
+    };
+    expect(source.problems()).toMatchObject([
+      { ...problem, file: 'a.yaml', line: 5, object: 'Pod shop/one' },
+      { ...problem, file: 'b.yaml', line: 1, object: 'Pod shop/two' },
+    ]);
+    await replace('b.yaml', claiming('two', 'u-2'));
+    await until(() => expect(source.problems()).toEqual([]));
   });
 
   it('kinds of others are passed over, unknown ones warned of', async () => {

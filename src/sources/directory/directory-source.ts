@@ -4,15 +4,18 @@ import type { Mesh, MeshObject, MeshUpdate } from '../../mesh/index.ts';
 import { Catalog } from './catalog.ts';
 import type { CatalogChange } from './catalog.ts';
 import { DirectoryError } from './errors.ts';
-import { readFileContent, unreadableContent } from './file-content.ts';
+import { readFileContent, unreadableContent, withoutHeld } from './file-content.ts';
 import type { FileContent } from './file-content.ts';
 import { FileReader } from './file-reader.ts';
+import type { Look } from './file-reader.ts';
 import { FolderWatcher } from './folder-watcher.ts';
+import { Holds } from './holds.ts';
 import { LookSchedule } from './look-schedule.ts';
 import type { LookRequest } from './look-schedule.ts';
 import { ProblemLog } from './problem-log.ts';
 import { isManifestName, readTree } from './tree.ts';
 import type { Tree } from './tree.ts';
+import { inTurns } from './turns.ts';
 import { idText } from './types.ts';
 import type { DirectoryReport, Problem } from './types.ts';
 import { UidRegistry } from './uids.ts';
@@ -28,12 +31,19 @@ export interface DirectorySourceOptions {
   readonly onReport: (report: DirectoryReport) => void;
   /** How often everything is looked at, events or not. Default 2000. */
   readonly pollMs?: number;
+  /** How long a file that is written in place must stand still before what it lacks is deleted. Default 1000. */
+  readonly holdMs?: number;
+  /** Larger files are not read: parsing one keeps everything else waiting. Default 1 MiB. */
+  readonly maxFileBytes?: number;
   /** Known to the policy parser; default: none. */
   readonly rootNamespace?: string;
 }
 
 /** More would only wait for each other in the thread pool. */
 const FILES_AT_ONCE = 16;
+const HOLD_MS = 1000;
+const MAX_FILE_BYTES = 1024 * 1024;
+const NO_NEWS = Symbol('no news');
 
 /**
  * Keeps a mesh equal to a directory of manifests:
@@ -47,6 +57,7 @@ export class DirectorySource {
   readonly #stateFile: string | undefined;
   readonly #catalog = new Catalog();
   readonly #reader: FileReader;
+  readonly #holds: Holds;
   readonly #uids: UidRegistry;
   readonly #watcher: FolderWatcher;
   readonly #schedule: LookSchedule;
@@ -60,7 +71,8 @@ export class DirectorySource {
     this.#root = resolve(options.directory);
     this.#stateFile = options.stateFile === undefined ? undefined : resolve(options.stateFile);
     this.#uids = uids;
-    this.#reader = new FileReader(options.nowMs);
+    this.#reader = new FileReader(options.nowMs, options.maxFileBytes ?? MAX_FILE_BYTES);
+    this.#holds = new Holds(options.nowMs, options.holdMs ?? HOLD_MS);
     this.#problems = new ProblemLog(options.onReport);
     this.#schedule = new LookSchedule((request) => this.#lookSafely(request), options.pollMs ?? 2000);
     this.#watcher = new FolderWatcher((folder, name) => {
@@ -142,24 +154,70 @@ export class DirectorySource {
   /** The new contents of those files that have new ones; undefined: the file is gone. */
   async #changed(files: readonly string[], first: boolean): Promise<Map<string, FileContent | undefined>> {
     const contents = new Map<string, FileContent | undefined>();
-    for (let at = 0; at < files.length; at += FILES_AT_ONCE) {
-      await Promise.all(
-        files.slice(at, at + FILES_AT_ONCE).map((file) => this.#lookAt(file, first, contents)),
+    const wanted = files.filter((file) => join(this.#root, file) !== this.#stateFile);
+    for (let at = 0; at < wanted.length; at += FILES_AT_ONCE) {
+      const batch = wanted.slice(at, at + FILES_AT_ONCE);
+      const looks = await Promise.all(
+        batch.map(async (file) => ({ file, look: await this.#reader.look(join(this.#root, file), !first) })),
       );
+      const news = looks.filter(({ file, look }) => look.kind !== 'same' || this.#holdsAny(file));
+      await inTurns(news, ({ file, look }) => {
+        const content = this.#contentOf(file, look);
+        if (content !== NO_NEWS) contents.set(file, content);
+      });
     }
     return contents;
   }
 
-  async #lookAt(file: string, first: boolean, contents: Map<string, FileContent | undefined>): Promise<void> {
-    const path = join(this.#root, file);
-    if (path === this.#stateFile) return;
-    const look = await this.#reader.look(path, !first);
+  /** Undefined: the file is gone. */
+  #contentOf(file: string, look: Look): FileContent | undefined | typeof NO_NEWS {
     const before = this.#catalog.get(file);
-    if (look.kind === 'unsettled') this.#schedule.whenSettled(path);
-    else if (look.kind === 'gone' && before !== undefined) contents.set(file, undefined);
-    else if (look.kind === 'unreadable') contents.set(file, unreadableContent(file, look.message, before));
-    else if (look.kind === 'text')
-      contents.set(file, readFileContent(look.text, file, before, this.#options));
+    switch (look.kind) {
+      case 'same':
+        return before === undefined ? NO_NEWS : this.#withoutOverdue(file, before, look.replaced);
+      case 'unsettled':
+        this.#schedule.whenSettled(join(this.#root, file));
+        return NO_NEWS;
+      case 'gone':
+        this.#holds.end(file);
+        return before === undefined ? NO_NEWS : undefined;
+      case 'unreadable':
+        return this.#noteHeld(file, unreadableContent(file, look.message, before));
+      default:
+        return this.#noteHeld(file, this.#read(file, look, before));
+    }
+  }
+
+  #read(file: string, look: Look & { kind: 'text' }, before: FileContent | undefined): FileContent {
+    const { rootNamespace } = this.#options;
+    const written = { writtenInPlace: look.inPlace };
+    const options = rootNamespace === undefined ? written : { ...written, rootNamespace };
+    return readFileContent(look.text, file, before, options);
+  }
+
+  #holdsAny(file: string): boolean {
+    return (this.#catalog.get(file)?.held.size ?? 0) > 0;
+  }
+
+  #noteHeld(file: string, content: FileContent): FileContent {
+    if (content.held.size === 0) {
+      this.#holds.end(file);
+    } else {
+      this.#holds.begin(file);
+      this.#schedule.later(join(this.#root, file), this.#holds.left(file));
+    }
+    return content;
+  }
+
+  #withoutOverdue(file: string, content: FileContent, replaced: boolean): FileContent | typeof NO_NEWS {
+    if (content.held.size === 0) return NO_NEWS;
+    const left = replaced ? 0 : this.#holds.left(file);
+    if (left > 0) {
+      this.#schedule.later(join(this.#root, file), left);
+      return NO_NEWS;
+    }
+    this.#holds.end(file);
+    return withoutHeld(content);
   }
 
   async #apply(contents: ReadonlyMap<string, FileContent | undefined>, first: boolean): Promise<void> {

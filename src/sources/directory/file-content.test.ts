@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readFileContent } from './file-content.ts';
+import { readFileContent, withoutHeld } from './file-content.ts';
 
 const pod = (name: string, phase = 'Running'): string =>
   `apiVersion: v1\nkind: Pod\nmetadata: {name: ${name}}\nstatus: {phase: ${phase}}\n`;
@@ -7,7 +7,8 @@ const pod = (name: string, phase = 'Running'): string =>
 const read = (
   text: string,
   before?: ReturnType<typeof readFileContent>,
-): ReturnType<typeof readFileContent> => readFileContent(text, 'file.yaml', before, {});
+  writtenInPlace = false,
+): ReturnType<typeof readFileContent> => readFileContent(text, 'file.yaml', before, { writtenInPlace });
 
 describe('readFileContent', () => {
   it('keeps last good versions over any number of bad ones', () => {
@@ -34,6 +35,30 @@ describe('readFileContent', () => {
     const content = read(`${pod('Web')}---\n${pod('b')}`, read(`${pod('web')}---\n${pod('b')}`));
     expect([...content.entries.keys()].sort()).toEqual(['Pod default/b', 'Pod default/web']);
     expect(content.problems).toMatchObject([{ line: 3, field: 'metadata.name' }]);
+  });
+
+  it('holds what a file that is written in place names no more, until it stood still or is replaced', () => {
+    const held = read(pod('b', 'Failed'), read(`${pod('a')}---\n${pod('b')}`), true);
+    expect([...held.held]).toEqual(['Pod default/a']);
+    expect([...held.entries].map(([id, { object }]) => [id, object])).toMatchObject([
+      ['Pod default/b', { phase: 'Failed' }],
+      ['Pod default/a', { phase: 'Running' }],
+    ]);
+    const next = read(`${pod('b')}---\n${pod('c')}`, held, true);
+    expect([...next.held]).toEqual(['Pod default/a']);
+    expect(read(`${pod('a')}---\n${pod('b')}---\n${pod('c')}`, next, true).held.size).toBe(0);
+    expect([...withoutHeld(next).entries.keys()]).toEqual(['Pod default/b', 'Pod default/c']);
+    expect(withoutHeld(next).held.size).toBe(0);
+    expect([...read(pod('b'), next).entries.keys()]).toEqual(['Pod default/b']);
+  });
+
+  it('keeps, past any hold, what a file that was emptied or became nonsense held', () => {
+    const held = read(pod('b'), read(`${pod('a')}---\n${pod('b')}`), true);
+    for (const text of ['', 'kind: [']) {
+      const content = read(text, held, true);
+      expect([...content.entries.keys()].sort()).toEqual(['Pod default/a', 'Pod default/b']);
+      expect(content.held.size).toBe(0);
+    }
   });
 
   it('takes a file of comments alone as the wish to have nothing', () => {

@@ -5,7 +5,10 @@ import type { ReadDocument } from './documents.ts';
 import { idText } from './types.ts';
 import type { ObjectId, Problem } from './types.ts';
 
-/** One object as one file has it in force: of the text as it is now, or of the last text in which it was good. */
+/**
+ * One object as one file has it in force: of the text as it is now, of the last text in which it was good, or of one
+ * that it was in shortly before.
+ */
 export interface Entry {
   readonly id: ObjectId;
   readonly line: number;
@@ -15,13 +18,22 @@ export interface Entry {
 export interface FileContent {
   /** By `idText`. */
   readonly entries: ReadonlyMap<string, Entry>;
+  /** Those of the entries that the text names no more, and that may only be not written yet; by `idText`. */
+  readonly held: ReadonlySet<string>;
   /** Every object that the text names, those without a good version included; by `idText`. */
   readonly named: ReadonlySet<string>;
   readonly problems: readonly Problem[];
   readonly ignored: readonly { readonly line: number; readonly object: string }[];
 }
 
+export interface ReadOptions {
+  readonly rootNamespace?: string;
+  /** The text may be half of what is being written: what it lacks is held, not deleted. */
+  readonly writtenInPlace: boolean;
+}
+
 const MAX_PROBLEMS = 100;
+const NONE: ReadonlySet<string> = new Set();
 /** `generator > file` empties the file long before it fills it: an empty file is no wish to delete. */
 const EMPTIED = 'is empty; what it held stays in force. To delete that, delete the file';
 
@@ -31,12 +43,13 @@ const EMPTIED = 'is empty; what it held stays in force. To delete that, delete t
  *   good document                      -> its object
  *   bad document, object known         -> that object's last good version
  *   document whose object is not known -> it may be any: every object not found elsewhere in the file stays
+ *   object not in the text any more    -> none; while the file is being written in place, held
  */
 export function readFileContent(
   text: string,
   file: string,
   before: FileContent | undefined,
-  options: { rootNamespace?: string },
+  options: ReadOptions,
 ): FileContent {
   if (text.trim() === '' && before !== undefined && before.entries.size > 0)
     return unreadableContent(file, EMPTIED, before);
@@ -62,8 +75,15 @@ export function readFileContent(
     const entry = document.kind === 'good' ? document : before?.entries.get(id);
     if (entry !== undefined) entries.set(id, { id: entry.id, line: document.line, object: entry.object });
   }
-  if (mayHideObjects) keepMissing(entries, seenAt, before);
-  return { entries, named: new Set(seenAt.keys()), problems: bounded(problems, file), ignored };
+  const missing = mayHideObjects || options.writtenInPlace ? keepMissing(entries, seenAt, before) : NONE;
+  const held = mayHideObjects ? NONE : missing;
+  return { entries, held, named: new Set(seenAt.keys()), problems: bounded(problems, file), ignored };
+}
+
+/** The file stood still: what its text did not name is deleted. */
+export function withoutHeld(content: FileContent): FileContent {
+  const entries = [...content.entries].filter(([id]) => !content.held.has(id));
+  return { ...content, entries: new Map(entries), held: NONE };
 }
 
 /** The file is there and cannot be read: everything it had stays in force. */
@@ -75,6 +95,7 @@ export function unreadableContent(
   const problem: Problem = { severity: 'error', file, line: 0, field: '', message };
   return {
     entries: before?.entries ?? new Map<string, Entry>(),
+    held: NONE,
     named: before?.named ?? new Set<string>(),
     problems: [problem],
     ignored: [],
@@ -92,10 +113,14 @@ function keepMissing(
   entries: Map<string, Entry>,
   seen: ReadonlyMap<string, number>,
   before: FileContent | undefined,
-): void {
+): ReadonlySet<string> {
+  const missing = new Set<string>();
   for (const [id, entry] of before?.entries ?? []) {
-    if (!seen.has(id)) entries.set(id, entry);
+    if (seen.has(id)) continue;
+    entries.set(id, entry);
+    missing.add(id);
   }
+  return missing;
 }
 
 function repeated(document: ReadDocument & { kind: 'good' | 'bad' }, file: string, first: number): Problem {

@@ -13,7 +13,7 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'countersign-reader-'));
   path = join(folder, 'file.yaml');
   // Every time is recent: nothing is certain, so content alone counts.
-  reader = new FileReader(() => 0);
+  reader = new FileReader(() => 0, 1000);
 });
 
 afterEach(() => rm(folder, { recursive: true }));
@@ -54,6 +54,31 @@ describe('FileReader', () => {
     expect(await kinds(2)).toEqual(['text moved', 'same']);
   });
 
+  it('tells a file that was written to from another one that took its name', async () => {
+    await writeFile(path, 'a');
+    expect(await reader.look(path, false)).toEqual({ kind: 'text', text: 'a', inPlace: false });
+    const news = async (): Promise<Look> => {
+      const first = await reader.look(path, true);
+      return first.kind === 'unsettled' ? reader.look(path, true) : first;
+    };
+    await writeFile(path, 'b');
+    expect(await news()).toEqual({ kind: 'text', text: 'b', inPlace: true });
+    // An old time looks as after a move; the file is the same.
+    await writeFile(path, 'c');
+    await utimes(path, 1, 1);
+    expect(await news()).toEqual({ kind: 'text', text: 'c', inPlace: true });
+    const other = join(folder, 'other');
+    await writeFile(other, 'd');
+    await rename(other, path);
+    expect(await news()).toEqual({ kind: 'text', text: 'd', inPlace: false });
+    await writeFile(other, 'd');
+    await rename(other, path);
+    expect(await news()).toEqual({ kind: 'same', replaced: true });
+    expect(await news()).toEqual({ kind: 'same', replaced: false });
+    await writeFile(path, 'e');
+    expect(await news()).toEqual({ kind: 'text', text: 'e', inPlace: true });
+  });
+
   it('believes that a file is gone when it stays so, and finds it as new when it is back', async () => {
     await writeFile(path, 'a');
     await reader.look(path, false);
@@ -72,15 +97,15 @@ describe('FileReader', () => {
     expect(await kinds(1)).toEqual(['gone']);
     await rm(path, { recursive: true });
     await writeFile(path, '');
-    await truncate(path, 17 * 1024 * 1024);
+    await truncate(path, 1001);
     expect(await reader.look(path, false)).toMatchObject({
       kind: 'unreadable',
-      message: expect.stringContaining('at most 16777216 are read'),
+      message: 'has 1001 bytes; at most 1000 of a file are read: split it into several',
     });
   });
 
   it('notices a change of the same size in a file that had stood still for long', async () => {
-    const certain = new FileReader(() => Date.now() + 3_600_000);
+    const certain = new FileReader(() => Date.now() + 3_600_000, 1000);
     await writeFile(path, 'a');
     expect(textOf(await certain.look(path, false))).toBe('text a');
     await writeFile(path, 'b');

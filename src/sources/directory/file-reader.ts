@@ -3,16 +3,15 @@ import { readFile, stat } from 'node:fs/promises';
 import { hasCode } from './errors.ts';
 
 export type Look =
-  /** As it was at the last look. */
-  | { readonly kind: 'same' }
+  /** As it was at the last look. `replaced`: that is the content of another file that took its name since. */
+  | { readonly kind: 'same'; readonly replaced: boolean }
   /** Being written or replaced, it seems: look again soon. */
   | { readonly kind: 'unsettled' }
   | { readonly kind: 'gone' }
-  | { readonly kind: 'text'; readonly text: string }
+  /** `inPlace`: it is the very file that was there before, written to; not another one that took its name. */
+  | { readonly kind: 'text'; readonly text: string; readonly inPlace: boolean }
   | { readonly kind: 'unreadable'; readonly message: string };
 
-/** Larger files are not read. */
-const MAX_BYTES = 16 * 1024 * 1024;
 /** File systems' clocks are this coarse at worst: what was written this short ago may change without a new time. */
 const COARSEST_TIME_MS = 2000;
 const GONE = 'gone';
@@ -24,6 +23,8 @@ interface Known {
   readonly certain: boolean;
   /** What was last handed out: a text, or why there was none. Undefined: nothing yet. */
   readonly handed: string | undefined;
+  /** Device and inode of what was last handed out. */
+  readonly identity: string | undefined;
 }
 
 /**
@@ -34,9 +35,12 @@ interface Known {
 export class FileReader {
   readonly #known = new Map<string, Known>();
   readonly #nowMs: () => number;
+  readonly #maxBytes: number;
 
-  constructor(nowMs: () => number) {
+  /** @param maxBytes larger files are not read */
+  constructor(nowMs: () => number, maxBytes: number) {
     this.#nowMs = nowMs;
+    this.#maxBytes = maxBytes;
   }
 
   /** @param patient false: what is there counts at once, as nothing was known before. */
@@ -47,18 +51,21 @@ export class FileReader {
       if (stats.isDirectory()) return this.#gone(path, known);
       const signature = [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(' ');
       const still = known?.signature === signature;
-      if (still && known.certain) return { kind: 'same' };
+      if (still && known.certain) return { kind: 'same', replaced: false };
       if (patient && !still && !wasMovedIntoPlace(stats)) return this.#wait(path, signature, known);
-      const unfit = whyUnfit(stats);
+      const identity = `${stats.dev} ${stats.ino}`;
+      const inPlace = known?.identity === identity;
+      const unfit = whyUnfit(stats, this.#maxBytes);
       const look: Answer =
         unfit === undefined
-          ? { kind: 'text', text: await readFile(path, 'utf8') }
+          ? { kind: 'text', text: await readFile(path, 'utf8'), inPlace }
           : { kind: 'unreadable', message: unfit };
-      return this.#hand(path, look, { signature, certain: this.#isOld(stats) });
+      return this.#hand(path, look, { signature, certain: this.#isOld(stats), identity });
     } catch (error) {
       if (hasCode(error, 'ENOENT', 'ENOTDIR')) return this.#gone(path, known);
       const message = `cannot be read: ${String(error)}`;
-      return this.#hand(path, { kind: 'unreadable', message }, { signature: '', certain: false });
+      const seen = { signature: '', certain: false, identity: known?.identity };
+      return this.#hand(path, { kind: 'unreadable', message }, seen);
     }
   }
 
@@ -69,15 +76,17 @@ export class FileReader {
   }
 
   #wait(path: string, signature: string, known: Known | undefined): Look {
-    this.#known.set(path, { signature, certain: false, handed: known?.handed });
+    const { handed, identity } = known ?? { handed: undefined, identity: undefined };
+    this.#known.set(path, { signature, certain: false, handed, identity });
     return { kind: 'unsettled' };
   }
 
   #hand(path: string, look: Answer, seen: Omit<Known, 'handed'>): Look {
-    const before = this.#known.get(path)?.handed;
+    const before = this.#known.get(path);
     const handed = look.kind === 'text' ? `text ${look.text}` : look.message;
     this.#known.set(path, { ...seen, handed });
-    return before === handed ? { kind: 'same' } : look;
+    if (before?.handed !== handed) return look;
+    return { kind: 'same', replaced: before.identity !== seen.identity };
   }
 
   #isOld(stats: BigIntStats): boolean {
@@ -92,8 +101,9 @@ function wasMovedIntoPlace(stats: BigIntStats): boolean {
   return stats.ctimeNs > stats.mtimeNs && stats.size > 0n;
 }
 
-function whyUnfit(stats: BigIntStats): string | undefined {
+function whyUnfit(stats: BigIntStats, maxBytes: number): string | undefined {
   if (!stats.isFile()) return 'is no regular file, and is not read';
-  if (stats.size > MAX_BYTES) return `has ${stats.size} bytes; at most ${MAX_BYTES} are read: split it`;
+  if (stats.size > maxBytes)
+    return `has ${stats.size} bytes; at most ${maxBytes} of a file are read: split it into several`;
   return undefined;
 }

@@ -67,6 +67,15 @@ describe('LookSchedule', () => {
     expect(looks).toEqual([new Set(['a']), 'all']);
   });
 
+  it('looks later at what is to be looked at later', async () => {
+    const schedule = newSchedule();
+    schedule.later('a', 500);
+    await vi.advanceTimersByTimeAsync(499);
+    expect(looks).toEqual([]);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(looks).toEqual([new Set(['a'])]);
+  });
+
   it('ends with close, once the look under way has ended', async () => {
     const schedule = newSchedule();
     schedule.soon('a');

@@ -38,7 +38,11 @@ export class LookSchedule {
 
   /** Looks again when what is being written should stand still. */
   whenSettled(path: string): void {
-    this.#after(SETTLE_MS, () => {
+    this.later(path, SETTLE_MS);
+  }
+
+  later(path: string, ms: number): void {
+    this.#after(ms, () => {
       this.#want(path);
       this.#start();
     });

@@ -14,6 +14,8 @@ export interface Problem {
   readonly message: string;
   /** `Kind namespace/name`, where it can be read. */
   readonly object?: string;
+  /** Of an error: what is written is in force all the same, and does not work. */
+  readonly inForce?: true;
 }
 
 export type DirectoryReport =
