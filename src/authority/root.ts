@@ -1,5 +1,6 @@
-import { createPrivateKey, createPublicKey, webcrypto, X509Certificate, type KeyObject } from 'node:crypto';
+import { createPrivateKey, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
 import 'reflect-metadata';
+import { Crypto } from '@peculiar/webcrypto';
 import {
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
@@ -29,6 +30,8 @@ export interface Root {
 /** How far back certificates begin, for peers whose clock is behind. */
 export const BACKDATE_MS = 30_000;
 
+/** Roots are made with the WebCrypto that `@peculiar/x509` is made for, whatever the runtime's own does. */
+const webcrypto = new Crypto();
 const P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
 /** A new self-signed root of the trust domain, with its key (X509-SVID section 3.2). */
@@ -39,21 +42,24 @@ export async function createRoot(
 ): Promise<StoredAuthority['root']> {
   const keys = await webcrypto.subtle.generateKey(P256, true, ['sign', 'verify']);
   const serial = randomSerial().toString('hex');
-  const certificate = await X509CertificateGenerator.createSelfSigned({
-    serialNumber: serial,
-    name: [{ O: ['Countersign'] }, { CN: ['Countersign Root CA'] }, { '2.5.4.5': [serial] }],
-    notBefore: new Date(nowMs - BACKDATE_MS),
-    notAfter: new Date(nowMs + ttlMs),
-    keys,
-    signingAlgorithm: P256,
-    extensions: [
-      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
-      new BasicConstraintsExtension(true, undefined, true),
-      await SubjectKeyIdentifierExtension.create(keys.publicKey),
-      await AuthorityKeyIdentifierExtension.create(keys.publicKey),
-      new SubjectAlternativeNameExtension([{ type: 'url', value: trustDomain.id.uri }]),
-    ],
-  });
+  const certificate = await X509CertificateGenerator.createSelfSigned(
+    {
+      serialNumber: serial,
+      name: [{ O: ['Countersign'] }, { CN: ['Countersign Root CA'] }, { '2.5.4.5': [serial] }],
+      notBefore: new Date(nowMs - BACKDATE_MS),
+      notAfter: new Date(nowMs + ttlMs),
+      keys,
+      signingAlgorithm: P256,
+      extensions: [
+        new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+        new BasicConstraintsExtension(true, undefined, true),
+        await SubjectKeyIdentifierExtension.create(keys.publicKey, false, webcrypto),
+        await AuthorityKeyIdentifierExtension.create(keys.publicKey, false, webcrypto),
+        new SubjectAlternativeNameExtension([{ type: 'url', value: trustDomain.id.uri }]),
+      ],
+    },
+    webcrypto,
+  );
   const pkcs8 = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey));
   const privateKey = createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' });
   return {
