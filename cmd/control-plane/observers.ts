@@ -1,4 +1,5 @@
-import type { AuditLog } from '../../src/audit/index.ts';
+import type { AuditEvent, AuditLog } from '../../src/audit/index.ts';
+import type { IssuedSvid } from '../../src/authority/index.ts';
 import type { DiscoveryObserver } from '../../src/discovery/index.ts';
 import { keyOf, MESH_KINDS, type Mesh, type MeshNotice } from '../../src/mesh/index.ts';
 import { createHash } from 'node:crypto';
@@ -94,18 +95,27 @@ export function discoveryObserver(
   };
 }
 
+/** What an audit event says of every SVID, whoever it is for. */
+export function issuance(
+  svid: IssuedSvid,
+): Pick<Extract<AuditEvent, { event: 'svid.issued' }>, 'event' | 'id' | 'serial' | 'digest' | 'notAfter'> {
+  const leaf = svid.chain[0];
+  return {
+    event: 'svid.issued',
+    id: svid.id.uri,
+    serial: svid.serial,
+    digest: leaf === undefined ? '' : createHash('sha256').update(leaf).digest('hex'),
+    notAfter: new Date(svid.notAfterMs).toISOString(),
+  };
+}
+
 export function proxiesObserver({ audit, metrics, log }: Witnesses): ProxiesObserver {
   return {
     issued: (workload, svid, reason): void => {
       metrics.issued.inc({ reason });
-      const leaf = svid.chain[0];
       audit.record({
-        event: 'svid.issued',
+        ...issuance(svid),
         actor: keyOf(workload.pod),
-        id: workload.id.uri,
-        serial: svid.serial,
-        digest: leaf === undefined ? '' : createHash('sha256').update(leaf).digest('hex'),
-        notAfter: new Date(svid.notAfterMs).toISOString(),
         reason,
         factors: workload.factors.map(({ factor, outcome }) => ({ factor, outcome })),
       });

@@ -12,7 +12,7 @@ import { envoySchema, operatorSchema } from '../schema.ts';
 import { createAuthenticator } from './authenticator.ts';
 import { publishBundle, refuseLostRoot } from './bundle-files.ts';
 import { openGrpcServer } from './grpc-server.ts';
-import { discoveryObserver, proxiesObserver, watchMesh, type Witnesses } from './observers.ts';
+import { discoveryObserver, issuance, proxiesObserver, watchMesh, type Witnesses } from './observers.ts';
 import { operatorHandlers } from './operator-handlers.ts';
 import { reportProblems } from './problems.ts';
 import { servingCredentials } from './serving-credentials.ts';
@@ -156,6 +156,7 @@ async function wire(
     nowMs,
     onRenewed: (svid) => {
       metrics.notAfter.set({ certificate: 'serving' }, svid.notAfterMs / 1_000);
+      audit.record({ ...issuance(svid), actor: 'control-plane', reason: 'serving', factors: [] });
       log.info({ serial: svid.serial }, 'own certificate issued');
     },
     onError: (error) => log.error({ err: error }, 'own certificate could not be renewed; it is tried again'),

@@ -72,7 +72,7 @@ describe('an event tells of', () => {
 
   it('an issuance: serial and digest of the very certificate, and the factors that allowed it', async () => {
     const leaf = new X509Certificate(svidOf(web).chain);
-    expect(await recorded({ event: 'svid.issued' })).toEqual({
+    expect(await recorded({ event: 'svid.issued', actor: 'shop/web' })).toEqual({
       ...stamp,
       event: 'svid.issued',
       actor: 'shop/web',
