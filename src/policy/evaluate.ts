@@ -4,6 +4,7 @@ import { failures } from './explain.ts';
 import { factsOf, type Facts } from './facts.ts';
 import { ruleTest, type Test } from './match.ts';
 import type { EscapedSlashes } from './path.ts';
+import { callerKeys, RuleIndex } from './rule-index.ts';
 import { ruleName } from './rule-name.ts';
 import { scopeRule } from './scope.ts';
 import { inForce, validityFailure } from './validity.ts';
@@ -33,16 +34,19 @@ interface Judge {
   readonly rule: Rule;
   /** Why a CUSTOM rule denies without asking anybody. */
   readonly fault: string | undefined;
-  /** undefined: it cannot match on this protocol. */
-  readonly matches: Test | undefined;
+  /** As it holds on this protocol; undefined: it cannot match there. */
+  readonly scoped: Rule | undefined;
+  readonly matches: Test;
 }
 
 interface Bench {
   /** Those that send a request to the external authorizer. */
-  readonly custom: readonly Judge[];
-  readonly audit: readonly Judge[];
-  readonly deny: readonly Judge[];
-  readonly allow: readonly Judge[];
+  readonly custom: RuleIndex<Judge>;
+  readonly audit: RuleIndex<Judge>;
+  readonly deny: RuleIndex<Judge>;
+  readonly allow: RuleIndex<Judge>;
+  /** For explanations. */
+  readonly allAllow: readonly Judge[];
   /** An ALLOW policy may be there without a rule: it allows nothing, and ends the default action's reign. */
   readonly anyAllow: boolean;
 }
@@ -51,6 +55,12 @@ interface Courts {
   readonly enforced: Bench;
   /** With the shadow policies enforced as well; undefined: there are none. */
   readonly shadow: Bench | undefined;
+}
+
+/** A request as judges see it. */
+interface Hearing {
+  readonly facts: Facts;
+  readonly caller: readonly string[];
 }
 
 type Outcome = Pick<Decision, 'verdict' | 'decidedBy'> & { readonly judge: Judge | undefined };
@@ -76,37 +86,42 @@ export class Evaluator {
     this.#nowMs = nowMs;
   }
 
+  /** Looks at those rules only that may match the caller, and explains a denial when `nearest` or `reason` is read. */
   decide(request: Request): Decision {
     const facts = factsOf(request, this.#escapedSlashes, this.#nowMs);
     if (facts === undefined) return malformed();
+    const hearing: Hearing = { facts, caller: callerKeys(facts) };
     const { enforced, shadow } = this.#courtsFor(request.protocol);
-    const asking = enforced.custom.find(({ matches }) => matches?.(facts) === true);
+    const asking = first(enforced.custom, hearing);
     const refused: Outcome | undefined =
       asking && request.authorizerSays === 'DENY'
         ? { verdict: 'DENY', decidedBy: asking.ref, judge: asking }
         : undefined;
-    const outcome = refused ?? this.#judge(enforced, facts);
-    const would = shadow && (refused ?? this.#judge(shadow, facts));
+    const outcome = refused ?? this.#judge(enforced, hearing);
+    const would = shadow && (refused ?? this.#judge(shadow, hearing));
     const denied = outcome.verdict === 'DENY' && outcome.judge === undefined;
-    const nearest = denied ? nearestOf(enforced.allow, facts) : undefined;
+    const nearest = once(() => (denied ? nearestOf(enforced.allAllow, facts) : undefined));
+    const reason = (): string => this.#reason(outcome, enforced, nearest());
     return {
       verdict: outcome.verdict,
       decidedBy: outcome.decidedBy,
-      reason: this.#reason(outcome, enforced, nearest),
+      get reason(): string {
+        return reason();
+      },
       // Whom the authorizer refuses, the other filters never see.
-      audited: refused
-        ? []
-        : enforced.audit.filter(({ matches }) => matches?.(facts) === true).map(({ ref }) => ref),
+      audited: refused ? [] : all(enforced.audit, hearing).map(({ ref }) => ref),
       shadow: would && { verdict: would.verdict, decidedBy: would.decidedBy },
-      nearest,
+      get nearest(): Decision['nearest'] {
+        return nearest();
+      },
       ...(asking && { asks: { provider: asking.policy.provider ?? '', rule: asking.ref } }),
     };
   }
 
-  #judge({ deny, allow, anyAllow }: Bench, facts: Facts): Outcome {
-    const denied = deny.find(({ matches }) => matches?.(facts) === true);
+  #judge({ deny, allow, anyAllow }: Bench, hearing: Hearing): Outcome {
+    const denied = first(deny, hearing);
     if (denied !== undefined) return { verdict: 'DENY', decidedBy: denied.ref, judge: denied };
-    const allowed = allow.find(({ matches }) => matches?.(facts) === true);
+    const allowed = first(allow, hearing);
     if (allowed !== undefined) return { verdict: 'ALLOW', decidedBy: allowed.ref, judge: allowed };
     const open = !anyAllow && this.#settings.defaultAction === 'allow';
     return { verdict: open ? 'ALLOW' : 'DENY', decidedBy: undefined, judge: undefined };
@@ -170,11 +185,14 @@ function benchOf(
         ),
       )
       .toSorted((a, b) => (ruleName(a.ref) < ruleName(b.ref) ? -1 : 1));
+  const indexed = (list: readonly Judge[]): RuleIndex<Judge> => new RuleIndex(list, ({ scoped }) => scoped);
+  const allow = judges('ALLOW');
   return {
-    custom: judges('CUSTOM'),
-    audit: judges('AUDIT'),
-    deny: judges('DENY'),
-    allow: judges('ALLOW'),
+    custom: indexed(judges('CUSTOM')),
+    audit: indexed(judges('AUDIT')),
+    deny: indexed(judges('DENY')),
+    allow: indexed(allow),
+    allAllow: allow,
     anyAllow: policies.some(({ action }) => action === 'ALLOW'),
   };
 }
@@ -194,18 +212,32 @@ function judgeOf(
   const ref: RuleRef = { namespace: policy.namespace, policy: policy.name, rule: rule.index };
   const scoped = scopeRule(rule, policy.action, { protocol, port: undefined }).rule;
   const { action, validity } = policy;
-  const test = scoped && ruleTest(scoped, action);
-  const matches: Test | undefined =
-    test && validity ? (facts): boolean => inForce(validity, facts.nowMs, action) && test(facts) : test;
-  return { ref, policy, rule, fault, matches };
+  const test: Test = scoped === undefined ? () => false : ruleTest(scoped, action);
+  const matches: Test = validity ? (facts) => inForce(validity, facts.nowMs, action) && test(facts) : test;
+  return { ref, policy, rule, fault, scoped, matches };
+}
+
+/** The first rule that matches. */
+function first(rules: RuleIndex<Judge>, { facts, caller }: Hearing): Judge | undefined {
+  for (const judge of rules.candidates(caller)) if (judge.matches(facts)) return judge;
+  return undefined;
+}
+
+function all(rules: RuleIndex<Judge>, { facts, caller }: Hearing): Judge[] {
+  return [...rules.candidates(caller)].filter(({ matches }) => matches(facts));
+}
+
+function once<T>(make: () => T): () => T {
+  let made: { readonly value: T } | undefined;
+  return () => (made ??= { value: make() }).value;
 }
 
 function nearestOf(allow: readonly Judge[], facts: Facts): Decision['nearest'] {
   let nearest: { rule: RuleRef; failed: readonly string[] } | undefined;
-  for (const { ref, policy, rule, matches } of allow) {
+  for (const { ref, policy, rule, scoped } of allow) {
     const over = validityFailure(policy.validity, facts.nowMs);
     const failed =
-      matches === undefined
+      scoped === undefined
         ? ['the rule names HTTP attributes, which a TCP connection has none of']
         : [...failures(rule, 'ALLOW', facts), ...(over === undefined ? [] : [over])];
     if (nearest === undefined || failed.length < nearest.failed.length) nearest = { rule: ref, failed };

@@ -71,6 +71,7 @@ function decodeUnreserved(path: string): string {
 
 /** Empty segments count here: `/a//..` is `/a/`. */
 function resolveDots(path: string): string {
+  if (!path.includes('/.')) return path;
   const segments = path.split('/').slice(1);
   const kept: string[] = [];
   for (const [index, segment] of segments.entries()) {
