@@ -1,9 +1,23 @@
+import type * as fs from 'node:fs/promises';
 import { mkdir, mkdtemp, rename, rm, truncate, unlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FileReader } from './file-reader.ts';
 import type { Look } from './file-reader.ts';
+
+/** What happens between the look at a file and its reading, once. */
+let meanwhile: (() => Promise<void>) | undefined;
+vi.mock('node:fs/promises', async (importActual) => {
+  const actual = await importActual<typeof fs>();
+  const readFile = async (file: string, encoding: 'utf8'): Promise<string> => {
+    const act = meanwhile;
+    meanwhile = undefined;
+    await act?.();
+    return actual.readFile(file, encoding);
+  };
+  return { ...actual, readFile };
+});
 
 let folder: string;
 let path: string;
@@ -77,6 +91,18 @@ describe('FileReader', () => {
     expect(await news()).toEqual({ kind: 'same', replaced: false });
     await writeFile(path, 'e');
     expect(await news()).toEqual({ kind: 'text', text: 'e', inPlace: true });
+  });
+
+  it('is not misled by a file that takes the name, or is written to, while it is being read', async () => {
+    await writeFile(path, 'a');
+    await reader.look(path, false);
+    const other = join(folder, 'other');
+    await writeFile(other, 'b');
+    await utimes(other, 1, 1);
+    meanwhile = () => rename(other, path);
+    expect(await reader.look(path, true)).toEqual({ kind: 'text', text: 'b', inPlace: false });
+    meanwhile = () => writeFile(path, 'half');
+    expect(await kinds(2)).toEqual(['unsettled', 'text half']);
   });
 
   it('believes that a file is gone when it stays so, and finds it as new when it is back', async () => {

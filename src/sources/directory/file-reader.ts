@@ -49,7 +49,7 @@ export class FileReader {
     try {
       const stats = await stat(path, { bigint: true });
       if (stats.isDirectory()) return this.#gone(path, known);
-      const signature = [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(' ');
+      const signature = signatureOf(stats);
       const still = known?.signature === signature;
       if (still && known.certain) return { kind: 'same', replaced: false };
       if (patient && !still && !wasMovedIntoPlace(stats)) return this.#wait(path, signature, known);
@@ -60,6 +60,9 @@ export class FileReader {
         unfit === undefined
           ? { kind: 'text', text: await readFile(path, 'utf8'), inPlace }
           : { kind: 'unreadable', message: unfit };
+      // Another file may have taken the name in between: the text would count as what it is not.
+      if (patient && signatureOf(await stat(path, { bigint: true })) !== signature)
+        return await this.look(path, true);
       return this.#hand(path, look, { signature, certain: this.#isOld(stats), identity });
     } catch (error) {
       if (hasCode(error, 'ENOENT', 'ENOTDIR')) return this.#gone(path, known);
@@ -95,6 +98,10 @@ export class FileReader {
 }
 
 type Answer = Look & { readonly kind: 'text' | 'unreadable' };
+
+function signatureOf(stats: BigIntStats): string {
+  return [stats.dev, stats.ino, stats.size, stats.mtimeNs, stats.ctimeNs].join(' ');
+}
 
 /** A rename sets the time of the inode and leaves that of the content. */
 function wasMovedIntoPlace(stats: BigIntStats): boolean {
