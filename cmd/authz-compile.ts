@@ -15,6 +15,7 @@ import {
   settingsOf,
   type AuthzFlags,
 } from './authz-options.ts';
+import { explainedYaml } from './authz-explained.ts';
 import { formatTable, printData } from './output.ts';
 
 interface Flags extends AuthzFlags {
@@ -45,7 +46,8 @@ export function authzCompileCommand(): Command {
     if (flags.output === 'table') process.stdout.write(table(judging));
     else {
       const filters = custom ? [custom.select, custom.ask, audit, deny, allow] : judging;
-      printData({ filters }, flags.output);
+      if (flags.output === 'yaml') process.stdout.write(explainedYaml(filters, selected));
+      else printData({ filters }, flags.output);
     }
   });
 }

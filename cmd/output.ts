@@ -12,10 +12,10 @@ export function dataText(value: unknown, format: DataFormat): string {
   return format === 'yaml' ? stringify(value) : `${JSON.stringify(value, undefined, 2)}\n`;
 }
 
-/** What a client chose is shown, and never obeyed by the terminal: control characters come out as escapes. */
-function printable(cell: string): string {
+/** What a client chose is shown, and never obeyed by the terminal: control characters come out as escapes, those of line and direction too. */
+export function printable(cell: string): string {
   return cell.replaceAll(
-    /\p{Cc}/gu,
+    /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
 }

@@ -61,7 +61,7 @@ function misses(matchers: readonly Matcher[]): string {
   return `${kind in verb ? verb[kind as keyof typeof verb] : 'is not'} ${joined(values, 'or')}`;
 }
 
-function listed(matchers: readonly Matcher[], word: string): string {
+export function listed(matchers: readonly Matcher[], word: string): string {
   return joined(matchers.map(written), word);
 }
 

@@ -19,5 +19,6 @@ export {
   type ParsedCases,
   type PolicyCase,
 } from './cases.ts';
+export { describeRule } from './describe-rule.ts';
 export { parseTime } from './validity.ts';
 export { evaluate, Evaluator, type EvaluateOptions } from './evaluate.ts';
