@@ -9,7 +9,7 @@ const WRAPPER = /^\.google\.protobuf\.(?:U?Int32|U?Int64|Bool|String|Bytes|Float
  * a bare value in the one and a message in the other, a `google.protobuf.Duration` the text `1.5s`.
  */
 export function fromCanonicalJson(type: protobuf.Type, message: Message): Message {
-  const url = type.fullName === '.google.protobuf.Any' ? message['@type'] : undefined;
+  const url = nameOf(type) === '.google.protobuf.Any' ? message['@type'] : undefined;
   const { fields } =
     typeof url === 'string' ? type.root.lookupType(url.slice(url.lastIndexOf('/') + 1)) : type;
   return Object.fromEntries(
@@ -26,9 +26,33 @@ function fieldValue(field: protobuf.Field | undefined, value: unknown): unknown 
 }
 
 function messageValue(type: protobuf.Type, value: unknown): unknown {
-  if (isMessage(value)) return fromCanonicalJson(type, value);
-  if (type.fullName === '.google.protobuf.Duration' && typeof value === 'string') return duration(value);
-  return WRAPPER.test(type.fullName) ? { value } : value;
+  if (isMessage(value)) return nameOf(type) === RULE ? rule(type, value) : fromCanonicalJson(type, value);
+  if (nameOf(type) === '.google.protobuf.Duration' && typeof value === 'string') return duration(value);
+  return WRAPPER.test(nameOf(type)) ? { value } : value;
+}
+
+const names = new WeakMap<protobuf.Type, string>();
+
+/** `fullName` puts it together anew at each look. */
+function nameOf(type: protobuf.Type): string {
+  const name = names.get(type) ?? type.fullName;
+  names.set(type, name);
+  return name;
+}
+
+const RULE = '.envoy.config.rbac.v3.Policy';
+const rules = new WeakMap<protobuf.Type, WeakMap<Message, protobuf.Message>>();
+
+/**
+ * The compiler hands out a rule as the same object wherever it stands: it is converted once, for all filters that
+ * hold it. protobufjs takes what is a message already as it is.
+ */
+function rule(type: protobuf.Type, value: Message): protobuf.Message {
+  const known = rules.get(type) ?? new WeakMap<Message, protobuf.Message>();
+  rules.set(type, known);
+  const message = known.get(value) ?? type.fromObject(fromCanonicalJson(type, value));
+  known.set(value, message);
+  return message;
 }
 
 /** What is no duration stays as it is, and protobufjs refuses it. */

@@ -12,12 +12,16 @@ const schema = protobuf.Root.fromJSON(
 );
 
 function allow(name: string, path: string): AuthorizationPolicy {
+  return policy(name, { action: 'ALLOW', rules: [{ to: [{ operation: { paths: [path] } }] }] });
+}
+
+function policy(name: string, spec: object): AuthorizationPolicy {
   const parsed = parseAuthorizationPolicy(
     {
       apiVersion: 'security.countersign.dev/v1',
       kind: 'AuthorizationPolicy',
       metadata: { namespace: 'shop', name },
-      spec: { action: 'ALLOW', rules: [{ to: [{ operation: { paths: [path] } }] }] },
+      spec,
     },
     {},
   );
@@ -42,5 +46,28 @@ describe('FilterCache', () => {
     cache.keepOnly(new Set([after]));
     cache.get([allow('web', '/a')]);
     expect(encode, 'what nobody used any more is forgotten').toHaveBeenCalledTimes(8);
+  });
+
+  it('gives the bytes that each policy alone would give, however often its rules were encoded before', () => {
+    const settings = { trustDomain: 'cluster.local', rootNamespace: 'root', defaultAction: 'deny' } as const;
+    const fresh = (): AuthorizationPolicy =>
+      policy('stays', {
+        validity: { notAfter: '2027-01-31T18:00:00Z' },
+        rules: [
+          {
+            from: [{ source: { ipBlocks: ['10.0.0.0/8'], notNamespaces: ['a*'] } }],
+            to: [{ operation: { paths: ['/a/{*}', '/b*'], ports: ['80'] } }],
+          },
+        ],
+      });
+    const stays = fresh();
+    const bytes = (cache: FilterCache, policies: AuthorizationPolicy[]): unknown =>
+      [...cache.get(policies).values()].map(({ body }) => Buffer.from(body).toString('hex'));
+    const cache = new FilterCache(new ResourceEncoder(schema), settings);
+    for (const path of ['/1', '/2', '/3']) {
+      const other = new FilterCache(new ResourceEncoder(schema), { ...settings });
+      const expected = bytes(other, [fresh(), allow('web', path)]);
+      expect(bytes(cache, [stays, allow('web', path)])).toEqual(expected);
+    }
   });
 });
