@@ -10,6 +10,11 @@ import { mapping, type AuthzInput, type InputPod } from './authz-input.ts';
 /** Protocols, by the name or `appProtocol` of a Service's port, that are not HTTP. */
 const TCP: ReadonlySet<string> = new Set(['tcp', 'tls', 'mongo', 'mysql', 'postgres', 'postgresql', 'redis']);
 
+/** Whether a Service's port speaks no HTTP. What has no appProtocol says it by its name's first word, as in `tcp-orders`. */
+export function isTcp(name: string, appProtocol: string): boolean {
+  return TCP.has(appProtocol === '' ? (name.split('-')[0] ?? '') : appProtocol);
+}
+
 /** What manifests tell of the mesh. Where they hold no pod or no account at all, nothing is said to be missing. */
 export function surroundingsOf(
   { pods, others }: AuthzInput,
@@ -70,8 +75,8 @@ function tcpPortsOf(manifest: Manifest): TcpPort[] {
     pod.namespace === namespace && selector.every(([name, value]) => pod.labels[name] === value);
   return spec['ports'].flatMap((entry: unknown): TcpPort[] => {
     const { name, appProtocol, port, targetPort } = mapping(entry);
-    const protocol = typeof appProtocol === 'string' ? appProtocol : String(name).split('-')[0];
     const number = typeof targetPort === 'number' ? targetPort : port;
-    return TCP.has(protocol ?? '') && typeof number === 'number' ? [{ port: number, serves }] : [];
+    const tcp = isTcp(String(name), typeof appProtocol === 'string' ? appProtocol : '');
+    return tcp && typeof number === 'number' ? [{ port: number, serves }] : [];
   });
 }

@@ -3,7 +3,6 @@ import type { IssuedSvid } from '../../src/authority/index.ts';
 import type { DiscoveryObserver } from '../../src/discovery/index.ts';
 import { keyOf, MESH_KINDS, type Mesh, type MeshNotice } from '../../src/mesh/index.ts';
 import { createHash } from 'node:crypto';
-import { missingServiceAccounts, type AuthorizationPolicy } from '../../src/policy/index.ts';
 import type { ProxiesObserver } from '../../src/proxy/index.ts';
 import type { Logger, Metrics } from '../../src/telemetry/index.ts';
 import type { Throttle } from './throttle.ts';
@@ -167,17 +166,5 @@ function recordPolicyChanges(mesh: Mesh, notice: MeshNotice, audit: AuditLog, lo
       { policy: change.key, change: kind, generation: notice.generation, workloads },
       'policy changed',
     );
-    if (change.after !== undefined) warnOfPolicy(mesh, change.after.policy, workloads, log);
-  }
-}
-
-/** What is legal and hardly meant: a policy for nobody, a caller that does not exist. */
-function warnOfPolicy(mesh: Mesh, policy: AuthorizationPolicy, workloads: number, log: Logger): void {
-  const key = `${policy.namespace}/${policy.name}`;
-  if (workloads === 0) log.warn({ policy: key }, 'this policy selects no pod');
-  const exists = (namespace: string, name: string): boolean =>
-    mesh.get('ServiceAccount', `${namespace}/${name}`) !== undefined;
-  for (const { path, message } of missingServiceAccounts(policy, exists)) {
-    log.warn({ policy: key, field: path }, message);
   }
 }

@@ -12,6 +12,7 @@ import { envoySchema, operatorSchema } from '../schema.ts';
 import { createAuthenticator } from './authenticator.ts';
 import { publishBundle, refuseLostRoot } from './bundle-files.ts';
 import { openGrpcServer } from './grpc-server.ts';
+import { watchPolicies } from './policy-warnings.ts';
 import { discoveryObserver, issuance, proxiesObserver, watchMesh, type Witnesses } from './observers.ts';
 import { operatorHandlers } from './operator-handlers.ts';
 import { reportProblems } from './problems.ts';
@@ -78,6 +79,7 @@ async function wire(
     onListenerError: (error) => log.error({ err: error }, 'a reader of the mesh failed; the others go on'),
   });
   closers.push(watchMesh(mesh, witnesses));
+  closers.push(watchPolicies(mesh, settings, log));
 
   const issuer = await LocalIssuer.open({ directory: dataDir, issuer: config.tokenIssuer, nowMs });
   const attestor = new LocalAttestor({

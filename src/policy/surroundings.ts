@@ -14,6 +14,10 @@ export interface Surroundings {
   readonly selectsAny?: (policy: AuthorizationPolicy) => boolean;
   /** TCP ports of the workloads that a policy selects. */
   readonly tcpPorts?: (policy: AuthorizationPolicy) => readonly number[];
+  /** The policies to warn about, the others being just what they are compared with; absent: all. */
+  readonly judged?: (policy: AuthorizationPolicy) => boolean;
+  /** How many comparisons of rules and values all of them may cost together; beyond that nothing is claimed. Absent: each policy has its own bound. */
+  readonly comparisons?: number;
 }
 
 /** Comparisons for each policy: a large one must not keep the control plane from its work. */
@@ -28,18 +32,22 @@ export function lintTogether(
   policies: readonly AuthorizationPolicy[],
   surroundings: Surroundings,
 ): PolicyIssue[] {
-  const rivals = Map.groupBy(policies, ({ namespace }) => namespace);
-  return policies.flatMap((policy) => {
-    const others = new Set([
-      ...(rivals.get(policy.namespace) ?? []),
-      ...(rivals.get(surroundings.rootNamespace) ?? []),
-    ]);
-    return [
-      ...unselected(policy, surroundings),
-      ...unknownSources(policy, surroundings),
-      ...uselessRules(policy, [...others]),
-      ...httpOnTcp(policy, surroundings),
-    ].map((issue) => ({ ...issue, policy }));
+  const { rootNamespace, judged = (): boolean => true, comparisons } = surroundings;
+  const inNamespace = Map.groupBy(policies, ({ namespace }) => namespace);
+  const root = inNamespace.get(rootNamespace) ?? [];
+  const shared = comparisons === undefined ? undefined : new Effort(comparisons);
+  return [...inNamespace].flatMap(([namespace, own]) => {
+    const others = namespace === rootNamespace ? own : [...own, ...root];
+    return own
+      .filter(judged)
+      .flatMap((policy) =>
+        [
+          ...unselected(policy, surroundings),
+          ...unknownSources(policy, surroundings),
+          ...uselessRules(policy, others, shared ?? new Effort(EFFORT)),
+          ...httpOnTcp(policy, surroundings),
+        ].map((issue) => ({ ...issue, policy })),
+      );
   });
 }
 
@@ -82,11 +90,14 @@ function unselected(policy: AuthorizationPolicy, { selectsAny }: Surroundings): 
 }
 
 /** ALLOW rules that a DENY rule makes void, and rules of which another already says all. */
-function uselessRules(policy: AuthorizationPolicy, others: readonly AuthorizationPolicy[]): Issue[] {
+function uselessRules(
+  policy: AuthorizationPolicy,
+  others: readonly AuthorizationPolicy[],
+  effort: Effort,
+): Issue[] {
   const { action } = policy;
-  if (action === 'CUSTOM' || action === 'AUDIT') return [];
+  if (action === 'CUSTOM' || action === 'AUDIT' || effort.spent) return [];
   const over = others.filter((other) => reachesAll(other, policy));
-  const effort = new Effort(EFFORT);
   return policy.rules.flatMap((rule): Issue[] => {
     if (effort.spent) return [];
     const path = `spec.rules[${rule.index}]`;
