@@ -83,11 +83,11 @@ describe('authz compile -o yaml', () => {
 
   it('stays the same data, whatever a policy says', () => {
     const value = fc.oneof(
-      fc.string({ minLength: 1, unit: 'binary' }),
-      fc.constantFrom('a\nfilters: []', 'a\r\nb', 'a\u2028b', '# a', 'a\u0085b', 'x'.repeat(2_000)),
+      fc.string({ minLength: 1 }),
+      fc.constantFrom('a\nfilters: []', 'a\r\nb', 'a\u2028b', '# a', 'a\u0085b', 'x'.repeat(1_000)),
     );
     fc.assert(
-      fc.property(value, fc.string({ unit: 'binary' }), (header, reason) => {
+      fc.property(value, value, (header, reason) => {
         fc.pre(header === header.trim() && !header.includes('*') && header.isWellFormed());
         const when = [{ key: 'request.headers[x]', values: [header] }];
         const { text, filters } = explained(
