@@ -28,6 +28,10 @@ describe('the bench, in a tiny size', () => {
         'sds',
         'sds-secret',
         'csr',
+        'policy-compile',
+        'policy-change-compile',
+        'evaluate',
+        'evaluate-denied',
         'cold-start-time',
         'cold-start-cpu',
         'cold-start-cpu-grpc',
@@ -57,6 +61,8 @@ describe('the bench, in a tiny size', () => {
     expect(one.stdout).not.toContain('sds');
     const wrong = await run(process.execPath, [main, '--only', 'latency']);
     expect(wrong.code).toBe(2);
-    expect(wrong.stderr).toContain('--only latency: there are sds, csr, cold-start, policy-change, memory');
+    expect(wrong.stderr).toContain(
+      '--only latency: there are sds, csr, policy-compile, policy-change-compile, evaluate, cold-start,',
+    );
   });
 });

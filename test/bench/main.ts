@@ -1,18 +1,25 @@
 import { writeFileSync } from 'node:fs';
 import { fleetRows } from './fleet-rows.ts';
 import { csrRows, sdsRows } from './issuance.ts';
+import { compileRows, evaluateRows } from './policies.ts';
 import { parseOptions, usage, type BenchOptions, type RowGroup } from './options.ts';
 import { table, type Row } from './row.ts';
 
 interface Part {
   readonly groups: readonly RowGroup[];
   readonly title: string;
-  readonly run: (options: BenchOptions) => Promise<readonly Row[]>;
+  readonly run: (options: BenchOptions) => readonly Row[] | Promise<readonly Row[]>;
 }
 
 const parts: readonly Part[] = [
   { groups: ['sds'], title: 'issuing SVIDs for SDS', run: ({ size }) => sdsRows(size) },
   { groups: ['csr'], title: 'issuing SVIDs for requests', run: ({ size }) => csrRows(size) },
+  {
+    groups: ['policy-compile', 'policy-change-compile'],
+    title: 'compiling policies',
+    run: ({ size }) => compileRows(size),
+  },
+  { groups: ['evaluate'], title: 'deciding', run: ({ size }) => evaluateRows(size) },
   {
     groups: ['cold-start', 'policy-change', 'memory'],
     title: 'a fleet of sidecars against a control plane',

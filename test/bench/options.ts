@@ -1,14 +1,25 @@
 import { parseArgs } from 'node:util';
 
-export const rowGroups = ['sds', 'csr', 'cold-start', 'policy-change', 'memory'] as const;
+export const rowGroups = [
+  'sds',
+  'csr',
+  'policy-compile',
+  'policy-change-compile',
+  'evaluate',
+  'cold-start',
+  'policy-change',
+  'memory',
+] as const;
 export type RowGroup = (typeof rowGroups)[number];
 
 /** How much is measured. */
 export interface BenchSize {
-  /** Rounds of issuance; each is one of the limit and one of the product. */
+  /** Rounds of what runs in one process; each is one of the limit and one of the product. */
   readonly rounds: number;
   /** CPU time of one half of a round. */
   readonly roundMs: number;
+  /** Of the full-size policy set: ten policies and fifty workloads each. */
+  readonly namespaces: number;
   readonly sidecars: number;
   /** Cold starts of each server. */
   readonly starts: number;
@@ -54,7 +65,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     throw new Error(`--sidecars ${values.sidecars}: a whole number from 1 to 20000 is allowed`);
   }
   const size: BenchSize = values.quick
-    ? { rounds: 2, roundMs: 10, sidecars, starts: 1, changes: 2 }
-    : { rounds: 9, roundMs: 200, sidecars, starts: 3, changes: 10 };
+    ? { rounds: 2, roundMs: 10, namespaces: 3, sidecars, starts: 1, changes: 2 }
+    : { rounds: 9, roundMs: 200, namespaces: 100, sidecars, starts: 3, changes: 10 };
   return { size, only, json: values.json, profile: values.profile };
 }

@@ -8,6 +8,13 @@ export interface RatePair {
   readonly ofLimit: number;
 }
 
+export interface Rounds {
+  readonly rounds: number;
+  readonly roundMs: number;
+  /** How often an operation is done between two looks at the clock: more often, the shorter it takes. */
+  readonly batch?: number;
+}
+
 /**
  * Two operations, measured in turns of `roundMs` of this process's CPU time (its garbage collection included), so
  * that what disturbs the machine disturbs both.
@@ -15,12 +22,12 @@ export interface RatePair {
 export function compareRates(
   limit: () => void,
   product: () => void,
-  { rounds, roundMs }: { readonly rounds: number; readonly roundMs: number },
+  { rounds, roundMs, batch = 16 }: Rounds,
 ): RatePair {
   const pairs: { value: number; limit: number }[] = [];
   // The first round warms both up, and does not count.
   for (let round = 0; round <= rounds; round += 1) {
-    const pair = { limit: rate(limit, roundMs), value: rate(product, roundMs) };
+    const pair = { limit: rate(limit, roundMs, batch), value: rate(product, roundMs, batch) };
     if (round > 0) pairs.push(pair);
   }
   return {
@@ -31,13 +38,13 @@ export function compareRates(
 }
 
 /** How often an operation is done in a second of this process's CPU time. */
-export function rate(operation: () => void, roundMs: number): number {
+export function rate(operation: () => void, roundMs: number, batch = 16): number {
   const start = process.cpuUsage();
   let done = 0;
   let spentMicros = 0;
   do {
-    for (let at = 0; at < 16; at += 1) operation();
-    done += 16;
+    for (let at = 0; at < batch; at += 1) operation();
+    done += batch;
     const { user, system } = process.cpuUsage(start);
     spentMicros = user + system;
   } while (spentMicros < roundMs * 1_000);
