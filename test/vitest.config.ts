@@ -5,6 +5,7 @@ const config: ViteUserConfig = defineConfig({
   test: {
     root: new URL('..', import.meta.url).pathname,
     include: ['src/**/*.test.ts', 'cmd/**/*.test.ts', 'test/**/*.test.ts'],
+    setupFiles: [new URL('setup/fast-check.ts', import.meta.url).pathname],
     reporters: ['default', new SummaryReporter()],
     // Two cores are the smallest machine this runs on; more workers would only make process tests flaky.
     maxWorkers: 2,

@@ -165,6 +165,15 @@ function due(client: Client): [string, string][] {
   });
 }
 
+/** A removal that went out with a bad resource, and was lost when the client took neither. */
+const lostRemoval: Step[] = [
+  { kind: 'names', names: ['c'] },
+  { kind: 'set', name: 'c', version: '1' },
+  { kind: 'send' },
+  { kind: 'set', name: 'c', version: undefined },
+  { kind: 'set', name: 'a', version: BAD },
+];
+
 describe('convergence', () => {
   it('SotW: the client ends with the newest good version of each name it wants', () => {
     fc.assert(
@@ -187,7 +196,7 @@ describe('convergence', () => {
           expect(client.view.lookup(SECRET, name).kind).toBe('found');
         }
       }),
-      { numRuns: 500 },
+      { numRuns: 500, examples: [[lostRemoval]] },
     );
   });
 });

@@ -65,8 +65,11 @@ export class Ledger {
       this.#rejected = true;
       this.#rejection = message;
       for (const name of push.resources.keys()) this.#rejections.set(name, message);
-      // Which of several was bad, the client does not say, and it may have dropped the good ones with it.
-      if (push.resources.size > 1) this.#suspects = new Set(push.resources.keys());
+      // Which of several was bad, the client does not say, and it may have dropped the good ones, and not have
+      // dropped what was to go.
+      if (push.resources.size + push.removed.length > 1) {
+        this.#suspects = new Set([...push.resources.keys(), ...push.removed]);
+      }
       return { kind: 'nack', push, message };
     }
     this.#rejected = false;
@@ -137,20 +140,21 @@ export class Ledger {
   }
 
   /**
-   * After a NACK of several resources at once, the next change sends them one by one, so that a bad one no
-   * longer keeps the good ones from the client. (Not at once: a NACKed response is not repeated by itself.)
-   * @returns how many of `due.resources` to send now; the rest stays due.
+   * After a NACK of several things at once, the next change sends them one by one, what is gone first, so that a bad
+   * one no longer keeps the good ones from the client. (Not at once: a NACKed response is not repeated by itself.)
+   * @returns what to send now; the rest stays due.
    */
   pace(due: Due): { readonly now: Due; readonly more: boolean } {
-    if (this.#suspects.size > 0 && due.resources.length > 0) {
+    const things = due.resources.length + Math.min(due.removed.length, 1);
+    if (this.#suspects.size > 0 && things > 0) {
       for (const name of this.#suspects) this.told.set(name, UNSURE);
       this.#suspects.clear();
       this.#oneByOne = true;
-      return { now: { ...due, resources: due.resources.slice(0, 1) }, more: true };
+      return { now: firstOf(due), more: true };
     }
-    const more = this.#oneByOne && due.resources.length > 1;
+    const more = this.#oneByOne && things > 1;
     this.#oneByOne = more;
-    return { now: more ? { ...due, resources: due.resources.slice(0, 1) } : due, more };
+    return { now: more ? firstOf(due) : due, more };
   }
 
   forget(name: string): void {
@@ -200,6 +204,10 @@ export class Ledger {
     if (this.#waiting !== undefined) return 'waiting';
     return this.#rejected ? 'nacked' : 'acked';
   }
+}
+
+function firstOf(due: Due): Due {
+  return { ...due, resources: due.removed.length > 0 ? [] : due.resources.slice(0, 1) };
 }
 
 /** A mark that equals no answer: whatever the answer is, it is news. */
