@@ -1,11 +1,11 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Command } from 'commander';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { parseAuthorizationPolicy, parseMeshConfig } from '../src/policy/index.ts';
 import { authzLintCommand } from './authz-lint.ts';
+import { runInProcess, type Ran } from '../test/harness/command.ts';
 import { authzTestCommand } from './authz-test.ts';
 
 let directory = '';
@@ -17,30 +17,6 @@ afterEach(async () => {
   process.exitCode = undefined;
   await rm(directory, { recursive: true });
 });
-
-interface Ran {
-  readonly out: string;
-  readonly err: string;
-  readonly exitCode: number | string | null | undefined;
-}
-
-async function run(command: Command, ...argv: string[]): Promise<Ran> {
-  const texts = { out: '', err: '' };
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    texts.out += String(text);
-    return true;
-  });
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-    texts.err += String(text);
-    return true;
-  });
-  command.exitOverride().configureOutput({ writeErr: (text) => (texts.err += text) });
-  await command.parseAsync(argv, { from: 'user' }).catch((error: unknown) => {
-    texts.err += error instanceof Error ? error.message : String(error);
-    process.exitCode = 2;
-  });
-  return { ...texts, exitCode: process.exitCode };
-}
 
 async function file(name: string, text: string): Promise<string> {
   const path = join(directory, name);
@@ -72,7 +48,7 @@ spec:
 `;
 
 describe('authz lint', () => {
-  const lint = (...argv: string[]): Promise<Ran> => run(authzLintCommand(), ...argv);
+  const lint = (...argv: string[]): Promise<Ran> => runInProcess(authzLintCommand(), ...argv);
 
   it('finds nothing, exit 0', async () => {
     const path = await file('a.yaml', policy('ok', '{rules: [{from: [{source: {namespaces: [shop]}}]}]}'));
@@ -161,7 +137,7 @@ describe('authz test', () => {
 `;
   const web = policy('web', '{rules: [{from: [{source: {serviceAccounts: [web]}}]}]}');
   const test = async (expectations: string, ...argv: string[]): Promise<Ran> =>
-    run(
+    runInProcess(
       authzTestCommand(),
       ...['-f', await file('a.yaml', `${surroundings}${web}`), '-t', await file('cases.yaml', expectations)],
       ...argv,
@@ -214,7 +190,7 @@ describe('docs/policies.md', () => {
     expect(parseMeshConfig(config)).toMatchObject({ ok: true, issues: [] });
     const cases = blocks.find((block) => block.startsWith('cases:')) ?? '';
     const manifests = `${surroundings}---\n${blocks[0] ?? ''}`;
-    const { out, exitCode } = await run(
+    const { out, exitCode } = await runInProcess(
       authzTestCommand(),
       ...['-f', await file('docs.yaml', manifests), '-t', await file('cases.yaml', cases)],
     );

@@ -1,9 +1,9 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Command } from 'commander';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { authzCheckCommand } from './authz-check.ts';
+import { runInProcess, type Ran } from '../test/harness/command.ts';
 import { authzCompileCommand } from './authz-compile.ts';
 
 const manifests = `apiVersion: v1
@@ -34,30 +34,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-interface Ran {
-  readonly out: string;
-  readonly err: string;
-  readonly exitCode: number | string | null | undefined;
-}
-
-async function run(command: Command, ...argv: string[]): Promise<Ran> {
-  const texts = { out: '', err: '' };
-  vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
-    texts.out += String(text);
-    return true;
-  });
-  vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
-    texts.err += String(text);
-    return true;
-  });
-  command.exitOverride().configureOutput({ writeErr: (text) => (texts.err += text) });
-  await command.parseAsync(argv, { from: 'user' }).catch((error: unknown) => {
-    texts.err += error instanceof Error ? error.message : String(error);
-    process.exitCode = 2;
-  });
-  return { ...texts, exitCode: process.exitCode };
-}
-const check = (...argv: string[]): Promise<Ran> => run(authzCheckCommand(), '-f', file, ...argv);
+const check = (...argv: string[]): Promise<Ran> => runInProcess(authzCheckCommand(), '-f', file, ...argv);
 
 describe('authz check', () => {
   it('says ALLOW with the rule, exit 0', async () => {
@@ -194,7 +171,7 @@ spec: {action: CUSTOM, provider: {name: opa}, rules: [{}]}
 
   it('refuses two policies of one name', async () => {
     await writeFile(join(directory, 'again.yaml'), manifests);
-    const { err, exitCode } = await run(authzCheckCommand(), '-f', directory, '--to', 'shop/cart-0');
+    const { err, exitCode } = await runInProcess(authzCheckCommand(), '-f', directory, '--to', 'shop/cart-0');
     expect(err).toMatch(/shop\/cart is already defined at .*again.yaml:5/);
     expect(exitCode).toBe(2);
   });
@@ -202,7 +179,7 @@ spec: {action: CUSTOM, provider: {name: opa}, rules: [{}]}
 
 describe('authz compile', () => {
   const compile = (...argv: string[]): Promise<Ran> =>
-    run(authzCompileCommand(), '-f', file, '--namespace', 'shop', '--labels', 'app=cart', ...argv);
+    runInProcess(authzCompileCommand(), '-f', file, '--namespace', 'shop', '--labels', 'app=cart', ...argv);
 
   it('prints audit, deny, allow', async () => {
     const { out } = await compile();
