@@ -5,7 +5,7 @@ export { LocalAttestor } from './local-attestor.ts';
 export type { LocalAttestorOptions, TokenReviewMode } from './local-attestor.ts';
 export { LocalIssuer } from './local-issuer.ts';
 export type { TokenRequest } from './local-issuer.ts';
-export { JwksFollower } from './jwks-follower.ts';
+export { JwksFollower, parseJwks } from './jwks-follower.ts';
 export type { JwksFollowerOptions } from './jwks-follower.ts';
 export { ApiServerReviewer } from './token-reviewer.ts';
 export type { ApiServerReviewerOptions, ReviewOutcome, TokenReviewer } from './token-reviewer.ts';

@@ -179,9 +179,8 @@ export class ApiServer {
     body: object | undefined,
     signal: AbortSignal,
   ): Promise<Response> {
-    const { headers, connection } = await this.#connected();
     const all = AbortSignal.any([signal, this.#closed.signal]);
-    all.throwIfAborted();
+    const { headers, connection } = await unlessAborted(this.#connected(), all);
     const stream = connection.request(
       {
         ...headers,
@@ -220,6 +219,21 @@ export class ApiServer {
       this.#connection = undefined;
       throw error;
     }
+  }
+}
+
+/** A connection that is being opened goes on for the others who wait for it. */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const abort = (): void => {
+    aborted.reject(signal.reason);
+  };
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    return await Promise.race([promise, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
   }
 }
 
