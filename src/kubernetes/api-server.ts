@@ -1,3 +1,4 @@
+import { constants } from 'node:http2';
 import type { ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2';
 import type { Access, TlsMaterial } from './access.ts';
 import { Connection } from './connection.ts';
@@ -106,6 +107,7 @@ export class ApiServer {
         timer.refresh();
         yield parse(line, path);
       }
+      refuseBroken(stream);
     } catch (error) {
       throw asApiServerError(silence.aborted ? silence.reason : error, `GET ${path}`);
     } finally {
@@ -136,7 +138,9 @@ export class ApiServer {
     let stream: ClientHttp2Stream | undefined;
     try {
       ({ stream } = await this.#send(method, path, body, both));
-      return parse(await textOf(stream, this.#maxAnswerBytes), path);
+      const text = await textOf(stream, this.#maxAnswerBytes);
+      refuseBroken(stream);
+      return parse(text, path);
     } catch (error) {
       if (timeout.aborted) {
         throw new ApiServerError('TIMED_OUT', `${method} ${path}: no answer within ${timeoutMs} ms`);
@@ -219,6 +223,13 @@ export class ApiServer {
       this.#connection = undefined;
       throw error;
     }
+  }
+}
+
+/** A stream whose connection broke ends for its reader as if all had been said. */
+function refuseBroken({ rstCode }: ClientHttp2Stream): void {
+  if (rstCode !== constants.NGHTTP2_NO_ERROR) {
+    throw new ApiServerError('UNREACHABLE', `the connection broke (HTTP/2 error ${rstCode})`);
   }
 }
 

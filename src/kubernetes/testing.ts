@@ -4,15 +4,24 @@ import type { Http2Server, ServerHttp2Session, ServerHttp2Stream } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import type { Access } from './access.ts';
 
+/** An answer that is given bit by bit. */
+export interface Opened {
+  readonly write: (text: string) => void;
+  readonly events: (...events: readonly object[]) => void;
+  readonly end: () => void;
+  /** The connection breaks. */
+  readonly cut: () => void;
+}
+
 /** What a test answers to one request. */
 export interface Asked {
   readonly method: string;
   readonly path: string;
   readonly query: URLSearchParams;
   readonly headers: Readonly<Record<string, string>>;
-  json(body: object, status?: number): void;
-  /** The head of a watch, and then text as it is given; `cut` ends the whole connection. */
-  open(): { write(text: string): void; events(...events: readonly object[]): void; end(): void; cut(): void };
+  readonly json: (body: object, status?: number) => void;
+  /** The head of a watch. */
+  readonly open: () => Opened;
 }
 
 /** An API server that says what a test wants it to say: real ones cannot be made to break an event in two. */
@@ -64,7 +73,7 @@ export class FakeApiServer {
   }
 }
 
-function opened(stream: ServerHttp2Stream): ReturnType<Asked['open']> {
+function opened(stream: ServerHttp2Stream): Opened {
   stream.respond({ ':status': 200, 'content-type': 'application/json' });
   return {
     write: (text) => {
