@@ -184,7 +184,7 @@ export class ApiServer {
     signal: AbortSignal,
   ): Promise<Response> {
     const all = AbortSignal.any([signal, this.#closed.signal]);
-    const { headers, connection } = await unlessAborted(this.#connected(), all);
+    const { headers, connection } = await unlessAborted(() => this.#connected(), all);
     const stream = connection.request(
       {
         ...headers,
@@ -234,7 +234,7 @@ function refuseBroken({ rstCode }: ClientHttp2Stream): void {
 }
 
 /** A connection that is being opened goes on for the others who wait for it. */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+async function unlessAborted<T>(act: () => Promise<T>, signal: AbortSignal): Promise<T> {
   signal.throwIfAborted();
   const aborted = Promise.withResolvers<never>();
   const abort = (): void => {
@@ -242,7 +242,7 @@ async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promi
   };
   signal.addEventListener('abort', abort, { once: true });
   try {
-    return await Promise.race([promise, aborted.promise]);
+    return await Promise.race([act(), aborted.promise]);
   } finally {
     signal.removeEventListener('abort', abort);
   }

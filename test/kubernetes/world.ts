@@ -1,0 +1,106 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import { at } from '../cluster/api-client.ts';
+import { TestCluster } from '../cluster/cluster.ts';
+import { Cable } from './cut.ts';
+import { bareCrd } from './crds.ts';
+
+export const audience = 'countersign';
+const home = 'countersign-system';
+const account = 'control-plane';
+
+/** What the control plane may do, and no more. */
+const rules = [
+  {
+    apiGroups: [''],
+    resources: ['pods', 'namespaces', 'serviceaccounts', 'services'],
+    verbs: ['list', 'watch'],
+  },
+  {
+    apiGroups: ['security.countersign.dev', 'security.istio.io'],
+    resources: ['*'],
+    verbs: ['list', 'watch'],
+  },
+  { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
+];
+
+/** A real cluster with the bare CRD of our own group, and the way of the control plane into it. */
+export class KubernetesWorld {
+  readonly cluster: TestCluster;
+  /** Between the control plane and the API server. */
+  readonly cable: Cable;
+  /** Of the control plane's service account, by way of the cable. */
+  readonly kubeconfig: string;
+
+  private constructor(cluster: TestCluster, cable: Cable, kubeconfig: string) {
+    this.cluster = cluster;
+    this.cable = cable;
+    this.kubeconfig = kubeconfig;
+  }
+
+  static async start(): Promise<KubernetesWorld> {
+    const cluster = await TestCluster.start();
+    const cable = await Cable.to(Number(new URL(cluster.url).port));
+    try {
+      const { operator, make } = cluster;
+      await make.namespace(home);
+      await make.serviceAccount(home, account);
+      const name = 'countersign-control-plane';
+      const rbac = 'rbac.authorization.k8s.io/v1';
+      await operator.create(at(`${rbac}/clusterroles`), { metadata: { name }, rules });
+      await operator.create(at(`${rbac}/clusterrolebindings`), {
+        metadata: { name },
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name },
+        subjects: [{ kind: 'ServiceAccount', namespace: home, name: account }],
+      });
+      const direct = await cluster.kubeconfigOf({ namespace: home, serviceAccount: account });
+      const kubeconfig = join(cluster.folder, 'by-cable.kubeconfig');
+      const text = readFileSync(direct, 'utf8').replaceAll(cluster.url, `https://127.0.0.1:${cable.port}`);
+      writeFileSync(kubeconfig, text, { mode: 0o600 });
+      const world = new KubernetesWorld(cluster, cable, kubeconfig);
+      await world.installCrd('security.countersign.dev');
+      return world;
+    } catch (error) {
+      cable.close();
+      await cluster.dispose();
+      throw error;
+    }
+  }
+
+  async installCrd(group: Parameters<typeof bareCrd>[0], kind = 'AuthorizationPolicy'): Promise<void> {
+    await this.kubectl(['apply', '-f', '-'], bareCrd(group, kind));
+    const [name] = [`${kind.toLowerCase().replace(/y$/u, 'ies')}.${group}`];
+    await this.kubectl(['wait', '--for', 'condition=Established', '--timeout', '30s', `crd/${name}`]);
+  }
+
+  async removeCrd(group: Parameters<typeof bareCrd>[0], kind = 'AuthorizationPolicy'): Promise<void> {
+    await this.kubectl(['delete', '--wait', '-f', '-'], bareCrd(group, kind));
+  }
+
+  /** @throws Error with its stderr, where it fails */
+  async kubectl(args: readonly string[], ...documents: readonly object[]): Promise<string> {
+    const input = documents.map((document) => stringify(document)).join('---\n');
+    const { code, stdout, stderr } = await this.cluster.kubectl(args, input);
+    if (code !== 0) throw new Error(`kubectl ${args.join(' ')}: ${stderr}`);
+    return stdout;
+  }
+
+  async apply(...documents: readonly object[]): Promise<void> {
+    await this.kubectl(['apply', '-f', '-'], ...documents);
+  }
+
+  async dispose(): Promise<void> {
+    this.cable.close();
+    await this.cluster.dispose();
+  }
+}
+
+/** An AuthorizationPolicy of either group. */
+export function policy(
+  name: string,
+  spec: object,
+  { group = 'security.countersign.dev', namespace = 'shop' }: { group?: string; namespace?: string } = {},
+): object {
+  return { apiVersion: `${group}/v1`, kind: 'AuthorizationPolicy', metadata: { name, namespace }, spec };
+}
