@@ -155,14 +155,14 @@ describe('the source that watches an API server', () => {
 
   it('misses nothing while it is cut off: it resumes', async () => {
     await open();
-    world.cable.cut();
+    world.wire.cut();
     await seen('the failures', () => reports.filter(({ kind }) => kind === 'failing').length >= 6);
     await createPod('cart-3', '10.1.0.3');
     await deletePod('cart-3');
     await createPod('cart-4', '10.1.0.4');
     const { length } = notices;
     expect(mesh.get('Pod', 'shop/cart-1')).toBeDefined();
-    world.cable.mend();
+    world.wire.mend();
     await seen('the pod', () => mesh.get('Pod', 'shop/cart-4') !== undefined);
     await seen('the recovery', () => reports.filter(({ kind }) => kind === 'recovered').length >= 6);
     // The one that came and went was seen too: nothing was listed anew.
@@ -179,12 +179,12 @@ describe('the source that watches an API server', () => {
       ({ verb, resource, userAgent }) =>
         verb === 'list' && resource === 'pods' && userAgent === 'countersign',
     ).length;
-    world.cable.cut();
+    world.wire.cut();
     await deletePod('cart-5');
     await createPod('cart-6', '10.1.0.6');
     await world.cluster.etcd.compact();
     await world.cluster.apiServer.restart();
-    world.cable.mend();
+    world.wire.mend();
     await seen('the new pod', () => mesh.get('Pod', 'shop/cart-6') !== undefined);
     expect(mesh.get('Pod', 'shop/cart-5')).toBeUndefined();
     await seen(
@@ -229,7 +229,7 @@ describe('the source that watches an API server', () => {
     await createPod('cart-9', '10.1.0.9');
     await seen('the pod', () => mesh.get('Pod', 'shop/cart-9') !== undefined);
     await end();
-    world.cable.cut();
+    world.wire.cut();
     begin();
     await open();
     expect(source?.synced).toBe(false);
@@ -238,7 +238,7 @@ describe('the source that watches an API server', () => {
     expect(reports.map(({ kind }) => kind)).toContain('remembered');
     await deletePod('cart-9');
     await world.kubectl(['delete', '-n', 'shop', 'authorizationpolicies', 'kept']);
-    world.cable.mend();
+    world.wire.mend();
     await seen('everything', () => source?.synced === true);
     expect(mesh.get('Pod', 'shop/cart-9')).toBeUndefined();
     expect(mesh.get('AuthorizationPolicy', 'shop/kept')).toBeUndefined();
@@ -320,7 +320,7 @@ describe('the source that watches an API server', () => {
   });
 
   it('gives up a start when it is told to', async () => {
-    world.cable.cut();
+    world.wire.cut();
     const stopping = new AbortController();
     const opening = KubernetesSource.open(
       { api, mesh, random: Math.random, monotonicMs, rootNamespace: 'root', onReport: () => {} },
@@ -328,6 +328,6 @@ describe('the source that watches an API server', () => {
     );
     setTimeout(() => stopping.abort(new Error('enough')), 100);
     await expect(opening).rejects.toThrow('enough');
-    world.cable.mend();
+    world.wire.mend();
   });
 });

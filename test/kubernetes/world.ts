@@ -1,9 +1,7 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { at } from '../cluster/api-client.ts';
 import { TestCluster } from '../cluster/cluster.ts';
-import { Cable } from './cut.ts';
+import { Wire } from '../cluster/wire.ts';
 import { bareCrd } from './crds.ts';
 
 export const audience = 'countersign';
@@ -29,19 +27,19 @@ const rules = [
 export class KubernetesWorld {
   readonly cluster: TestCluster;
   /** Between the control plane and the API server. */
-  readonly cable: Cable;
-  /** Of the control plane's service account, by way of the cable. */
+  readonly wire: Wire;
+  /** Of the control plane's service account, by way of the wire. */
   readonly kubeconfig: string;
 
-  private constructor(cluster: TestCluster, cable: Cable, kubeconfig: string) {
+  private constructor(cluster: TestCluster, wire: Wire, kubeconfig: string) {
     this.cluster = cluster;
-    this.cable = cable;
+    this.wire = wire;
     this.kubeconfig = kubeconfig;
   }
 
   static async start(): Promise<KubernetesWorld> {
     const cluster = await TestCluster.start();
-    const cable = await Cable.to(Number(new URL(cluster.url).port));
+    const wire = await Wire.to(cluster.url);
     try {
       const { operator, make } = cluster;
       await make.namespace(home);
@@ -54,15 +52,13 @@ export class KubernetesWorld {
         roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name },
         subjects: [{ kind: 'ServiceAccount', namespace: home, name: account }],
       });
-      const direct = await cluster.kubeconfigOf({ namespace: home, serviceAccount: account });
-      const kubeconfig = join(cluster.folder, 'by-cable.kubeconfig');
-      const text = readFileSync(direct, 'utf8').replaceAll(cluster.url, `https://127.0.0.1:${cable.port}`);
-      writeFileSync(kubeconfig, text, { mode: 0o600 });
-      const world = new KubernetesWorld(cluster, cable, kubeconfig);
+      const who = { namespace: home, serviceAccount: account };
+      const kubeconfig = await cluster.kubeconfigOf(who, wire.url);
+      const world = new KubernetesWorld(cluster, wire, kubeconfig);
       await world.installCrd('security.countersign.dev');
       return world;
     } catch (error) {
-      cable.close();
+      wire.close();
       await cluster.dispose();
       throw error;
     }
@@ -91,7 +87,7 @@ export class KubernetesWorld {
   }
 
   async dispose(): Promise<void> {
-    this.cable.close();
+    this.wire.close();
     await this.cluster.dispose();
   }
 }
