@@ -190,7 +190,8 @@ export class ApiServer {
         ...headers,
         ':method': method,
         ':path': this.#prefix + path,
-        accept: 'application/json',
+        // The second is what keys of tokens come as, and nothing else is.
+        accept: 'application/json, application/jwk-set+json',
         'user-agent': 'countersign',
         ...(body !== undefined && { 'content-type': 'application/json' }),
       },

@@ -1,3 +1,4 @@
+import { renameSync } from 'node:fs';
 import { stringify } from 'yaml';
 import { at } from '../cluster/api-client.ts';
 import { TestCluster } from '../cluster/cluster.ts';
@@ -7,6 +8,7 @@ import { bareCrd } from './crds.ts';
 export const audience = 'countersign';
 const home = 'countersign-system';
 const account = 'control-plane';
+const who = { namespace: home, serviceAccount: account };
 
 /** What the control plane may do, and no more. */
 const rules = [
@@ -52,7 +54,6 @@ export class KubernetesWorld {
         roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name },
         subjects: [{ kind: 'ServiceAccount', namespace: home, name: account }],
       });
-      const who = { namespace: home, serviceAccount: account };
       const kubeconfig = await cluster.kubeconfigOf(who, wire.url);
       const world = new KubernetesWorld(cluster, wire, kubeconfig);
       await world.installCrd('security.countersign.dev');
@@ -62,6 +63,11 @@ export class KubernetesWorld {
       await cluster.dispose();
       throw error;
     }
+  }
+
+  /** As a kubelet does: the control plane's token is replaced where it stands. */
+  async renewToken(): Promise<void> {
+    renameSync(await this.cluster.kubeconfigOf(who, this.wire.url), this.kubeconfig);
   }
 
   async installCrd(group: Parameters<typeof bareCrd>[0], kind = 'AuthorizationPolicy'): Promise<void> {
