@@ -68,6 +68,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     attestor,
     issuer: undefined,
     fill: async () => {
+      const tell = kubernetesReports(witnesses);
       starting(`listing what is in the API server at ${access.server}`);
       const source = await KubernetesSource.open(
         {
@@ -77,7 +78,11 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
           monotonicMs,
           rootNamespace: config.settings.rootNamespace,
           stateFile: join(config.dataDir, 'mesh.json'),
-          onReport: kubernetesReports(witnesses),
+          onReport: (report) => {
+            tell(report);
+            // An API server that was away may be one with other keys.
+            if (report.kind === 'recovered') follower.lookAnew();
+          },
         },
         signal,
       );

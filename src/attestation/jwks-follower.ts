@@ -43,6 +43,11 @@ export class JwksFollower implements FollowedJwks {
     return await this.#ask();
   }
 
+  /** Something has happened to the issuer: its keys may be others by now. */
+  lookAnew(): void {
+    this.newer().catch(this.#options.onFailure);
+  }
+
   close(): void {
     clearTimeout(this.#timer);
   }

@@ -155,6 +155,7 @@ describe('attestation by the API server', () => {
     await world.renewToken();
     // Its signature is of a key that is still known here: it is the API server that does not believe it.
     expect(await refusal(withdrawn, 'token-review')).toMatch(/does not authenticate/u);
+    expect(await admission(controlPlane, await token('cart-1', 'cart'))).toBe('admitted');
   });
 
   describe.each(['killed', 'frozen'] as const)('while the API server is %s', (how) => {

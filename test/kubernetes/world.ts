@@ -40,7 +40,8 @@ export class KubernetesWorld {
   }
 
   static async start(): Promise<KubernetesWorld> {
-    const cluster = await TestCluster.start();
+    // Else it waits for watches to end before it stops, and they do not.
+    const cluster = await TestCluster.start({ flags: ['--shutdown-watch-termination-grace-period=1s'] });
     const wire = await Wire.to(cluster.url);
     try {
       const { operator, make } = cluster;
