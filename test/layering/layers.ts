@@ -13,6 +13,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'src/sources/directory': ['src/mesh', 'src/policy', 'src/sources/manifests'],
   'src/proxy': ['src/identity', 'src/policy', 'src/authority', 'src/mesh'],
   'src/discovery': [],
+  'src/admission': ['src/policy'],
   'src/audit': [],
   'src/telemetry': [],
   'src/operator': [],
