@@ -14,6 +14,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'src/proxy': ['src/identity', 'src/policy', 'src/authority', 'src/mesh'],
   'src/discovery': [],
   'src/admission': ['src/policy'],
+  'src/status': ['src/policy', 'src/discovery'],
   'src/audit': [],
   'src/telemetry': [],
   'src/operator': [],
