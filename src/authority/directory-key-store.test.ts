@@ -92,7 +92,7 @@ describe('directoryKeyStore', () => {
       'null',
       good.slice(0, -10),
       good.slice(good.indexOf('BEGIN PRIVATE')),
-      good.replace('"format": 1', '"format": 2'),
+      good.replace('"format": 2', '"format": 3'),
       good.replace('example.org', 'Example.org'),
       good.replaceAll('MII', 'MIA'),
       good.replace(secret, secret.toLowerCase()),

@@ -1,13 +1,12 @@
-import { randomBytes, X509Certificate } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { IdentityError, TrustBundle, TrustDomain } from '../identity/index.ts';
 import { AuthorityError } from './errors.ts';
-import type { KeyStore, StoredAuthority } from './key-store.ts';
+import type { KeyStore } from './key-store.ts';
+import { parseStored, serializeStored } from './stored.ts';
 
 const FILE = 'authority.json';
-const FORMAT = 1;
 
 /**
  * Keeps the root in `authority.json` of one directory: mode 0600, in a directory that is made with 0700 and that
@@ -26,11 +25,11 @@ export function directoryKeyStore(directory: string): KeyStore {
       const text = await readPrivate(file);
       if (text === undefined) return undefined;
       first = false;
-      return parse(text, file);
+      return parseStored(text, `The key file ${file}`);
     },
     async save(state) {
       await prepare(directory);
-      await replace(directory, file, serialize(state), first);
+      await replace(directory, file, serializeStored(state), first);
       first = false;
     },
   };
@@ -118,58 +117,6 @@ async function syncDirectory(directory: string): Promise<void> {
   } finally {
     await handle.close();
   }
-}
-
-function serialize(state: StoredAuthority): string {
-  const document = {
-    format: FORMAT,
-    trustDomain: state.trustDomain,
-    root: {
-      certificate: new X509Certificate(state.root.certificate).toString(),
-      privateKey: state.root.privateKeyPem,
-    },
-    bundle: TrustBundle.of({ trustDomain: TrustDomain.parse(state.trustDomain), ...state.bundle }),
-  };
-  return `${JSON.stringify(document, undefined, 2)}\n`;
-}
-
-/** Checks the form. What the certificate and key are worth is checked by the authority, for every store. */
-function parse(text: string, file: string): StoredAuthority {
-  try {
-    const document = record(JSON.parse(text));
-    if (document['format'] !== FORMAT) throw new TypeError(`it has another format than ${FORMAT}`);
-    const root = record(document['root']);
-    const trustDomain = TrustDomain.parse(textOf(document['trustDomain']));
-    const { x509Authorities, sequence, refreshHintSeconds } = TrustBundle.parse(
-      trustDomain,
-      JSON.stringify(document['bundle']),
-    );
-    return {
-      trustDomain: trustDomain.name,
-      root: {
-        certificate: new X509Certificate(textOf(root['certificate'])).raw,
-        privateKeyPem: textOf(root['privateKey']),
-      },
-      bundle: { x509Authorities, sequence, refreshHintSeconds },
-    };
-  } catch (cause) {
-    // JSON.parse quotes what it could not read, and that may be key material.
-    const finding = cause instanceof IdentityError ? cause.message : 'it is not what a save writes';
-    throw new AuthorityError(
-      'store-corrupted',
-      `The key file ${file} is damaged: ${finding}. Restore it from a backup; only if there is none, move it away to begin with a new root, which every workload must then be given.`,
-    );
-  }
-}
-
-function record(value: unknown): Readonly<Record<string, unknown>> {
-  if (typeof value !== 'object' || value === null) throw new TypeError('not an object');
-  return value as Readonly<Record<string, unknown>>;
-}
-
-function textOf(value: unknown): string {
-  if (typeof value !== 'string') throw new TypeError('not a text');
-  return value;
 }
 
 function wrap(
