@@ -1,5 +1,6 @@
 import type { SpiffeId, TrustBundle, TrustDomain } from '../identity/index.ts';
 import { sequence, time } from './der.ts';
+import { crossChain, crossSign } from './cross.ts';
 import { readCsr } from './csr.ts';
 import { AuthorityError } from './errors.ts';
 import { createIntermediate, wholeSecond, type Intermediate } from './intermediate.ts';
@@ -17,7 +18,7 @@ import {
 } from './options.ts';
 import type { StoredAuthority } from './key-store.ts';
 import { pemBlock } from './pem.ts';
-import { BACKDATE_MS, createRoot, type Root } from './root.ts';
+import { BACKDATE_MS, createRoot, openRoot, type Root } from './root.ts';
 import { openState, StateKeeper, type ReadyState } from './kept-state.ts';
 import {
   aborted,
@@ -111,6 +112,17 @@ export class Authority {
     return describeRotation(this.#kept.current.stored);
   }
 
+  /**
+   * For a server whose clients may know former roots alone: what follows the chain of an SVID, PEM. Peers of the mesh
+   * do not need it, for they hold the bundle.
+   */
+  get crossChainPem(): string {
+    const { crosses } = this.#kept.current.stored;
+    return crossChain(crosses, this.#root.fingerprint)
+      .map((der) => pemBlock('CERTIFICATE', der))
+      .join('');
+  }
+
   /** Whether an SVID was issued below the root that signs now. */
   isCurrent(chain: Pick<IssuedChain, 'signedBy'>): boolean {
     return chain.signedBy === this.#root.fingerprint;
@@ -136,7 +148,10 @@ export class Authority {
     refuseOutOfOrder(this.#kept.current.stored, 'prepare');
     const { trustDomain, rootTtlMs } = this.#options;
     const next = await createRoot(trustDomain, this.#options.nowMs(), rootTtlMs ?? DEFAULT_ROOT_TTL_MS);
-    await this.#change((state) => prepared(state, next, this.#options.nowMs()));
+    const of = openRoot(next, 'memory');
+    await this.#change((state) =>
+      prepared(state, next, crossSign(of, this.#root, trustDomain.id.uri), this.#options.nowMs()),
+    );
   }
 
   /**

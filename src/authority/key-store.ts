@@ -1,3 +1,5 @@
+import type { CrossCertificate } from './cross.ts';
+
 /** A root and its key. */
 export interface StoredRoot {
   readonly certificate: Buffer;
@@ -24,6 +26,8 @@ export interface StoredAuthority {
   readonly root: StoredRoot;
   /** Absent: none is under way. */
   readonly rotation?: StoredRotation | undefined;
+  /** The roots of earlier rotations vouch for the keys of later ones. Absent: there were none. */
+  readonly crosses?: readonly CrossCertificate[] | undefined;
   /** The roots that are trusted, the signing one among them; DER. */
   readonly bundle: {
     readonly x509Authorities: readonly Buffer[];

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SpiffeId, TrustDomain, verifySvid } from '../identity/index.ts';
@@ -218,6 +219,57 @@ describe('a rotation', () => {
       { numRuns: 25 },
     );
   }, 30_000);
+});
+
+describe('what a former root says of its successor', () => {
+  /** Verified by a library that shares nothing with ours, from the one root that a long-running client knows. */
+  function leads(root: Buffer, chainPem: string): boolean {
+    const chain = chainPem.split(/(?<=-----END CERTIFICATE-----\n)/u).filter((pem) => pem !== '');
+    const certificates = [...chain.map((pem) => new X509Certificate(pem)), new X509Certificate(root)];
+    return certificates.every((certificate, index) => {
+      const issuer = certificates[index + 1];
+      return (
+        issuer === undefined || (certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey))
+      );
+    });
+  }
+
+  async function rotate({ authority, clock }: World): Promise<void> {
+    await authority.prepareRotation();
+    await authority.activateRotation();
+    clock.nowMs += HOUR_MS;
+    await authority.retireRotation();
+  }
+
+  it('leads who knows the first root alone to the third, after restarts too', async () => {
+    const w = await world();
+    const [first] = w.authority.bundle.x509Authorities;
+    expect(w.authority.crossChainPem).toBe('');
+    expect(leads(first!, w.authority.issue(id).chainPem)).toBe(true);
+    await rotate(w);
+    await rotate(w);
+    await w.restart();
+    const { chainPem } = w.authority.issue(id);
+    expect(leads(first!, chainPem)).toBe(false);
+    expect(leads(first!, chainPem + w.authority.crossChainPem)).toBe(true);
+    expect(w.authority.bundle.x509Authorities).toHaveLength(1);
+  });
+
+  it('is forgotten with a root that is given up, and with one that has ended', async () => {
+    const w = await world();
+    await w.authority.prepareRotation();
+    await w.authority.activateRotation();
+    expect(w.authority.crossChainPem).not.toBe('');
+    await w.authority.abortRotation();
+    w.clock.nowMs += HOUR_MS;
+    await w.authority.abortRotation();
+    expect(w.authority.crossChainPem).toBe('');
+    await rotate(w);
+    w.clock.nowMs += 999 * HOUR_MS;
+    await rotate(w);
+    const count = w.authority.crossChainPem.split('BEGIN CERTIFICATE').length - 1;
+    expect(count).toBe(1);
+  });
 });
 
 describe('the kept form', () => {

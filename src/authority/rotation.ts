@@ -1,4 +1,6 @@
 import { TrustBundle, TrustDomain } from '../identity/index.ts';
+import { X509Certificate } from 'node:crypto';
+import type { CrossCertificate } from './cross.ts';
 import { AuthorityError } from './errors.ts';
 import type { StoredAuthority, StoredRoot, StoredRotation } from './key-store.ts';
 import { describeRoot, type RootDescription } from './root.ts';
@@ -34,11 +36,21 @@ export function describeRotation({ root, rotation }: StoredAuthority): RotationS
   return { step, signing, sinceMs, other: describeRoot(other), otherEndsMs };
 }
 
-/** @throws AuthorityError `rotation-refused` */
-export function prepared(state: StoredAuthority, next: StoredRoot, nowMs: number): StoredAuthority {
+/**
+ * @param cross certifies the next root's key by the present one
+ * @throws AuthorityError `rotation-refused`
+ */
+export function prepared(
+  state: StoredAuthority,
+  next: StoredRoot,
+  cross: CrossCertificate,
+  nowMs: number,
+): StoredAuthority {
   refuseOutOfOrder(state, 'prepare');
+  const living = (state.crosses ?? []).filter(({ certificate }) => isAlive(certificate, nowMs));
   return {
     ...state,
+    crosses: [cross, ...living],
     rotation: { step: 'prepared', sinceMs: nowMs, other: next, otherEndsMs: 0 },
     bundle: withRoots(state, [...state.bundle.x509Authorities, next.certificate]),
   };
@@ -77,7 +89,11 @@ export function aborted(
   force: boolean,
 ): StoredAuthority {
   const rotation = refuseOutOfOrder(state, 'abort');
-  if (rotation.step === 'prepared') return withoutOther(state, rotation, nowMs, force);
+  if (rotation.step === 'prepared') {
+    const { fingerprint } = describeRoot(rotation.other);
+    const crosses = (state.crosses ?? []).filter(({ of }) => of !== fingerprint);
+    return withoutOther({ ...state, crosses }, rotation, nowMs, force);
+  }
   return {
     ...state,
     root: rotation.other,
@@ -106,6 +122,10 @@ function withRoots(
   roots: readonly Buffer[],
 ): StoredAuthority['bundle'] {
   return TrustBundle.of({ trustDomain: TrustDomain.parse(trustDomain), ...bundle }).withAuthorities(roots);
+}
+
+function isAlive(certificate: Buffer, nowMs: number): boolean {
+  return new X509Certificate(certificate).validToDate.getTime() > nowMs;
 }
 
 /** What may follow, by where a rotation stands. */

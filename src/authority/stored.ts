@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { IdentityError, TrustBundle, TrustDomain } from '../identity/index.ts';
+import type { CrossCertificate } from './cross.ts';
 import { AuthorityError } from './errors.ts';
 import type { StoredAuthority, StoredRoot, StoredRotation } from './key-store.ts';
 
@@ -15,6 +16,9 @@ export function serializeStored(state: StoredAuthority): string {
     trustDomain: state.trustDomain,
     root: rootToJson(state.root),
     ...(rotation && { rotation: rotationToJson(rotation) }),
+    ...(state.crosses && {
+      crosses: state.crosses.map(({ of, by, certificate }) => ({ of, by, certificate: pem(certificate) })),
+    }),
     bundle: TrustBundle.of({ trustDomain: TrustDomain.parse(state.trustDomain), ...state.bundle }),
   };
   return `${JSON.stringify(document, undefined, 2)}\n`;
@@ -34,11 +38,12 @@ export function parseStored(text: string, what: string): StoredAuthority {
       trustDomain,
       JSON.stringify(document['bundle']),
     );
-    const rotation = document['rotation'];
+    const { rotation, crosses } = document;
     return {
       trustDomain: trustDomain.name,
       root: rootOf(document['root']),
       ...(rotation !== undefined && { rotation: rotationOf(rotation) }),
+      ...(crosses !== undefined && { crosses: listOf(crosses).map(crossOf) }),
       bundle: { x509Authorities, sequence, refreshHintSeconds },
     };
   } catch (cause) {
@@ -52,7 +57,21 @@ export function parseStored(text: string, what: string): StoredAuthority {
 }
 
 function rootToJson({ certificate, privateKeyPem }: StoredRoot): Readonly<Record<string, string>> {
-  return { certificate: new X509Certificate(certificate).toString(), privateKey: privateKeyPem };
+  return { certificate: pem(certificate), privateKey: privateKeyPem };
+}
+
+function pem(certificate: Buffer): string {
+  return new X509Certificate(certificate).toString();
+}
+
+function crossOf(value: unknown): CrossCertificate {
+  const { of, by, certificate } = record(value);
+  return { of: textOf(of), by: textOf(by), certificate: new X509Certificate(textOf(certificate)).raw };
+}
+
+function listOf(value: unknown): readonly unknown[] {
+  if (!Array.isArray(value)) throw new TypeError('not a list');
+  return value;
 }
 
 function rotationToJson({ step, sinceMs, otherEndsMs, other }: StoredRotation): object {
