@@ -12,6 +12,7 @@ import { envoySchema, operatorSchema } from '../schema.ts';
 import { createAuthenticator } from './authenticator.ts';
 import { publishBundle, refuseLostRoot } from './bundle-files.ts';
 import { openGrpcServer } from './grpc-server.ts';
+import { renewForSigner, RootRotation } from './root-rotation.ts';
 import { watchPolicies } from './policy-warnings.ts';
 import { discoveryObserver, issuance, proxiesObserver, watchMesh, type Witnesses } from './observers.ts';
 import { operatorHandlers } from './operator-handlers.ts';
@@ -114,6 +115,7 @@ async function wire(
       proxies.bundleChanged();
     }),
   );
+  closers.push(authority.onSignerChange(() => void renewForSigner(authority, proxies, log)));
 
   starting(`reading the manifests in ${config.directory}`);
   const source = await DirectorySource.open({
@@ -170,6 +172,8 @@ async function wire(
     root: operatorSchema(),
     dataDir,
     handlers: operatorHandlers({
+      authority,
+      rotation: new RootRotation({ authority, proxies, streams: () => discovery.streams(), audit, log }),
       mesh,
       issuer,
       audience: config.audience,

@@ -107,6 +107,11 @@ export class Authority {
     };
   }
 
+  /** The clock by which it issues. */
+  nowMs(): number {
+    return this.#options.nowMs();
+  }
+
   /** The root that signs, and how the rotation stands, if one is under way. */
   get rotation(): RotationState {
     return describeRotation(this.#kept.current.stored);
