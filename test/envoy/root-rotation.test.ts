@@ -179,10 +179,7 @@ describe.concurrent('the root rotates', () => {
       mesh.envoy(busy).freeze();
       await controlPlane.ask('rotate retire', '--force');
       expect((await status(mesh)).state).toBe('steady');
-      const forced = controlPlane
-        .audit()
-        .filter(({ event }) => event === 'root.rotated')
-        .at(-1);
+      const forced = controlPlane.audit().findLast(({ event }) => event === 'root.rotated');
       expect(forced).toMatchObject({ actor: 'operator', step: 'retire', other: '' });
       expect(forced?.['forcedPast']).not.toEqual([]);
     } finally {
