@@ -18,6 +18,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'src/audit': [],
   'src/telemetry': [],
   'src/operator': [],
+  'src/files': [],
+  'src/jwks': ['src/files'],
   cmd: ['*'],
   test: ['*'],
   proto: [],

@@ -1,0 +1,1 @@
+export { removeLeftovers, writeWhole } from './write-whole.ts';
