@@ -195,6 +195,21 @@ describe('JwksKeeper', () => {
     expect(events.map(({ uri }) => uri)).toEqual([busy, fresh, dead]);
   });
 
+  it('calls the other listeners where one fails, and none that was stopped', async () => {
+    const world = await open();
+    const heard: string[] = [];
+    world.keeper.onChange(() => {
+      throw new Error('a bug');
+    });
+    world.keeper.onChange((uri) => void heard.push(uri));
+    world.keeper.onChange(() => void heard.push('stopped'))();
+    world.want(server.uri());
+    expect(await world.event()).toMatchObject({ what: 'fetched' });
+    expect(world.listenerErrors).toEqual(['a bug']);
+    expect(heard).toEqual([server.uri()]);
+    expect(world.keeper.status()).toMatchObject([{ keys: 1, failure: undefined }]);
+  });
+
   it('calls nobody after it was closed', async () => {
     const world = await open();
     server.answer = () => undefined;

@@ -88,6 +88,7 @@ export type Event =
 export class World {
   nowMs: number = Date.UTC(2026, 0, 1);
   readonly notKept: string[] = [];
+  readonly listenerErrors: string[] = [];
   readonly changes: string[] = [];
   readonly #options: Partial<JwksKeeperOptions>;
   readonly #events: Event[] = [];
@@ -122,9 +123,7 @@ export class World {
         fetched: (uri, result) => tell({ what: 'fetched', uri, ...result }),
         failed: (uri, message, state) => tell({ what: 'failed', uri, message, ...state }),
         notKept: (error) => void this.notKept.push(error.message),
-        listenerFailed: (error) => {
-          throw error;
-        },
+        listenerFailed: (error) => void this.listenerErrors.push(error.message),
       },
       ...this.#options,
     });
