@@ -59,13 +59,16 @@ export class Authority {
 
   /**
    * Opens the store's authority, or makes the first root of the trust domain where the store is empty.
-   * @throws AuthorityError `options-invalid`, `store-*`, `root-expired`
+   * @throws AuthorityError `options-invalid`, `store-*`, `root-expired`, `root-lost`
    */
   static async open(options: AuthorityOptions): Promise<Authority> {
     refuseBadOptions(options);
     const { store, trustDomain } = options;
     const stored = await store.load();
-    if (stored === undefined) return Authority.#create(options);
+    if (stored === undefined) {
+      refuseLostRoot(options);
+      return Authority.#create(options);
+    }
     if (stored.trustDomain !== trustDomain.name) {
       throw new AuthorityError(
         'store-foreign',
@@ -238,6 +241,15 @@ export class Authority {
   #refuseClosed(): void {
     if (this.#closed) throw new AuthorityError('closed', 'The authority is closed: it issues nothing more.');
   }
+}
+
+/** A new root made silently would cut off every workload that trusts the old one. */
+function refuseLostRoot({ store, rootEvidence }: AuthorityOptions): void {
+  if (rootEvidence === undefined) return;
+  throw new AuthorityError(
+    'root-lost',
+    `There is no root in ${store.description}, but ${rootEvidence} says that there was one: restore it from a backup; only to begin with a new root, which every workload must then be given, remove ${rootEvidence} too.`,
+  );
 }
 
 function iso(atMs: number): string {

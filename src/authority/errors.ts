@@ -10,6 +10,7 @@ export type AuthorityErrorCode =
   | 'csr-algorithm'
   | 'key-refused'
   | 'root-expired'
+  | 'root-lost'
   | 'self-check-failed'
   | 'closed'
   | 'store-unreadable'
