@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { callOperator, type RotateRootResponse } from '../src/operator/index.ts';
-import { formatTable, printable, printData, type DataFormat } from './output.ts';
+import { printable } from '../src/text/index.ts';
+import { formatTable, printData, type DataFormat } from './output.ts';
 import { operatorSchema } from './schema.ts';
 
 interface Flags {

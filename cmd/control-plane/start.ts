@@ -10,7 +10,7 @@ import { Proxies, pushOrder, ResourceEncoder } from '../../src/proxy/index.ts';
 import { DirectorySource } from '../../src/sources/directory/index.ts';
 import { envoySchema, operatorSchema } from '../schema.ts';
 import { createAuthenticator } from './authenticator.ts';
-import { publishBundle, refuseLostRoot } from './bundle-files.ts';
+import { publishBundle, publishedBundle } from './bundle-files.ts';
 import { openGrpcServer } from './grpc-server.ts';
 import { renewForSigner, RootRotation } from './root-rotation.ts';
 import { watchPolicies } from './policy-warnings.ts';
@@ -65,15 +65,19 @@ async function wire(
     );
   }
   starting(`opening the keys in ${dataDir}`);
-  refuseLostRoot(dataDir);
   const authority = await Authority.open({
     store: directoryKeyStore(join(dataDir, 'authority')),
     trustDomain,
+    rootEvidence: publishedBundle(dataDir),
     nowMs,
     svidTtlMs: config.svidTtlMs,
   });
   closers.push(() => authority.close());
-  publishBundle(authority, dataDir);
+  closers.push(
+    await publishBundle(authority, dataDir, (error) =>
+      log.error({ err: error }, 'the trust bundle could not be written: its files are those of before'),
+    ),
+  );
 
   const mesh = new Mesh({
     rootNamespace: settings.rootNamespace,
@@ -109,12 +113,7 @@ async function wire(
     observer: proxiesObserver(witnesses),
   });
   closers.push(() => proxies.close());
-  closers.push(
-    authority.onBundleChange(() => {
-      publishBundle(authority, dataDir);
-      proxies.bundleChanged();
-    }),
-  );
+  closers.push(authority.onBundleChange(() => proxies.bundleChanged()));
   closers.push(authority.onSignerChange(() => void renewForSigner(authority, proxies, log)));
 
   starting(`reading the manifests in ${config.directory}`);

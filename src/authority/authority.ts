@@ -73,7 +73,7 @@ export class Authority {
 
   /**
    * Opens the store's authority, or makes the first root of the trust domain where the store is empty.
-   * @throws AuthorityError `options-invalid`, `store-*`, `root-expired`
+   * @throws AuthorityError `options-invalid`, `store-*`, `root-expired`, `root-lost`
    */
   static async open(options: AuthorityOptions): Promise<Authority> {
     refuseBadOptions(options);

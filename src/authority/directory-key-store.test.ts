@@ -129,6 +129,19 @@ describe('directoryKeyStore', () => {
     expect(await readdir(directory)).toEqual(['authority.json']);
   });
 
+  it('makes no root where there was one, and says what to do', async () => {
+    const opening = Authority.open({
+      store: directoryKeyStore(directory),
+      trustDomain: td,
+      nowMs: () => Date.now(),
+      svidTtlMs: 60_000,
+      rootEvidence: '/data/bundle.json',
+    });
+    await expect(opening).rejects.toThrow(code('root-lost'));
+    await expect(opening).rejects.toThrow(`There is no root in ${file}, but /data/bundle.json says`);
+    expect(await readdir(directory)).toEqual([]);
+  });
+
   it('survives kill -9 at any moment: the old state or the new one, and never a new root', async () => {
     await directoryKeyStore(directory).save(state);
     let reached = 1;

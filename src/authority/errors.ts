@@ -11,6 +11,7 @@ export type AuthorityErrorCode =
   | 'key-refused'
   | 'root-expired'
   | 'rotation-refused'
+  | 'root-lost'
   | 'self-check-failed'
   | 'closed'
   | 'store-unreadable'

@@ -22,6 +22,7 @@ export async function openState(options: AuthorityOptions): Promise<ReadyState> 
   const { store, trustDomain, nowMs, rootTtlMs = DEFAULT_ROOT_TTL_MS } = options;
   const stored = await store.load();
   if (stored !== undefined) return ready(stored, options);
+  refuseLostRoot(options);
   const root = await createRoot(trustDomain, nowMs(), rootTtlMs);
   const bundle = TrustBundle.of({ trustDomain, x509Authorities: [root.certificate], sequence: 1 });
   const first: StoredAuthority = { trustDomain: trustDomain.name, root, bundle };
@@ -87,5 +88,14 @@ function ready(stored: StoredAuthority, { store, trustDomain }: Of): ReadyState 
   throw new AuthorityError(
     'store-corrupted',
     `The bundle in ${store.description} lacks a root in use: restore the store from a backup.`,
+  );
+}
+
+/** A new root made silently would cut off every workload that trusts the old one. */
+function refuseLostRoot({ store, rootEvidence }: AuthorityOptions): void {
+  if (rootEvidence === undefined) return;
+  throw new AuthorityError(
+    'root-lost',
+    `There is no root in ${store.description}, but ${rootEvidence} says that there was one: restore it from a backup; only to begin with a new root, which every workload must then be given, remove ${rootEvidence} too.`,
   );
 }
