@@ -1,7 +1,7 @@
 # Countersign. `make` prints the targets.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help build check test test-deep bench demo envoy clean
+.PHONY: help build check test test-deep bench demo envoy cluster clean
 
 schema := proto/gen/envoy.json
 installed := node_modules/.package-lock.json
@@ -14,13 +14,13 @@ build: $(schema) ## install packages and make the schema; cmd/countersign runs a
 check: build ## format, lint, types, layers, protos
 	@npm run --silent check
 
-test: build envoy ## every test, on real Envoys
+test: build envoy cluster ## every test, on real Envoys
 	@npm run --silent test
 
 test-deep: build envoy ## what takes long: 200,000 generated pairs of policy and request (EQUALITY_SEED, EQUALITY_PAIRS)
 	@npm run --silent test:deep
 
-bench: build ## speed, as ratios to limits measured in the same run (ARGS='--only NAME', '--json FILE')
+bench: build cluster ## speed, as ratios to limits measured in the same run (ARGS='--only NAME', '--json FILE')
 	@node test/bench/main.ts $(ARGS)
 
 demo: build envoy ## a small shop behind real Envoys: who may call whom, live (ARGS=--keep leaves it running)
@@ -29,6 +29,9 @@ demo: build envoy ## a small shop behind real Envoys: who may call whom, live (A
 envoy: build
 	@mkdir -p .tools
 	@test/setup/install-envoy.sh >.tools/envoy-path
+
+cluster: ## etcd, kube-apiserver, kubectl and helm for the tests, built once from their Go modules: minutes
+	@test/setup/build-cluster.sh >/dev/null
 
 clean: ## remove everything that was installed or generated
 	rm -rf node_modules proto/gen .tools .cache

@@ -14,12 +14,20 @@ export class Child {
   stdout = '';
   stderr = '';
 
-  constructor(name: string, command: string, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
+  /** @param input its stdin; absent: none */
+  constructor(
+    name: string,
+    command: string,
+    args: readonly string[],
+    { env, input }: { env?: NodeJS.ProcessEnv; input?: string | undefined } = {},
+  ) {
     this.#name = name;
     this.#process = spawn(command, args, {
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
       env: { ...process.env, ...env },
     });
+    // It may end before it has read everything: its exit code says how that went.
+    this.#process.stdin?.on('error', () => {}).end(input);
     this.#process.stdout?.setEncoding('utf8').on('data', (text: string) => (this.stdout += text));
     this.#process.stderr?.setEncoding('utf8').on('data', (text: string) => (this.stderr += text));
     this.exited = once(this.#process, 'close').then(() => this.#process.exitCode);
@@ -62,8 +70,9 @@ export class Child {
 export async function run(
   command: string,
   args: readonly string[],
+  options: { env?: NodeJS.ProcessEnv; input?: string | undefined } = {},
 ): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const child = new Child(command, command, args);
+  const child = new Child(command, command, args, options);
   const code = await child.exited;
   return { code, stdout: child.stdout, stderr: child.stderr };
 }
