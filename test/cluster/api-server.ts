@@ -22,6 +22,8 @@ export class ApiServer extends Part {
         `--etcd-servers=unix://${etcd.socket}`,
         `--cert-dir=${join(folder, 'tls')}`,
         '--bind-address=127.0.0.1',
+        // Found by itself otherwise, which fails on a machine without a network.
+        '--advertise-address=127.0.0.1',
         `--secure-port=${port}`,
         '--service-cluster-ip-range=10.96.0.0/16',
         '--endpoint-reconciler-type=none',

@@ -45,6 +45,7 @@ export class TestCluster {
   readonly make: Make;
   readonly #keys: SigningKeys;
   readonly #clients: ApiClient[] = [];
+  #kubeconfigs = 0;
 
   private constructor(folder: string, port: number, options: TestClusterOptions) {
     this.folder = folder;
@@ -63,7 +64,7 @@ export class TestCluster {
     };
     const auditPolicy = this.#write('audit-policy.yaml', stringify(policy));
     this.operator = this.clientWith(token);
-    this.kubeconfig = this.#writeKubeconfig('operator', token);
+    this.kubeconfig = this.#writeKubeconfig('operator', token, this.url);
     this.make = new Make(this.operator);
     this.etcd = new Etcd(folder);
     this.apiServer = new ApiServer({
@@ -96,9 +97,9 @@ export class TestCluster {
     }
   }
 
-  /** A client with that token: what it may do is up to RBAC. */
-  clientWith(token: string): ApiClient {
-    const client = new ApiClient(this.url, this.#caFile, token);
+  /** A client with that token: what it may do is up to RBAC. @param url as of `kubeconfigOf` */
+  clientWith(token: string, url: string = this.url): ApiClient {
+    const client = new ApiClient(url, this.#caFile, token);
     this.#clients.push(client);
     return client;
   }
@@ -112,10 +113,14 @@ export class TestCluster {
     return await reviewToken(this.operator, token, audiences);
   }
 
-  /** The path of a kubeconfig whose user is that service account: it may do what RBAC gives it, and no more. */
-  async kubeconfigOf(options: TokenOptions): Promise<string> {
-    const name = [options.namespace, options.serviceAccount, options.pod ?? ''].join('-');
-    return this.#writeKubeconfig(name, await this.token(options));
+  /**
+   * The path of a kubeconfig whose user is that service account: it may do what RBAC gives it, and no more.
+   * @param url of a `Wire` to the API server; absent: its own
+   */
+  async kubeconfigOf(options: TokenOptions, url: string = this.url): Promise<string> {
+    this.#kubeconfigs += 1;
+    const name = `${options.serviceAccount}-${this.#kubeconfigs}`;
+    return this.#writeKubeconfig(name, await this.token(options), url);
   }
 
   /** As an operator runs it; a kubeconfig other than his by `--kubeconfig`. @param input its stdin, for `-f -` */
@@ -156,11 +161,11 @@ export class TestCluster {
     return path;
   }
 
-  #writeKubeconfig(name: string, token: string): string {
+  #writeKubeconfig(name: string, token: string, server: string): string {
     const config = {
       apiVersion: 'v1',
       kind: 'Config',
-      clusters: [{ name: 'test', cluster: { server: this.url, 'certificate-authority': this.#caFile } }],
+      clusters: [{ name: 'test', cluster: { server, 'certificate-authority': this.#caFile } }],
       users: [{ name, user: { token } }],
       contexts: [{ name: 'test', context: { cluster: 'test', user: name } }],
       'current-context': 'test',

@@ -35,7 +35,7 @@ export class Part {
 
   /**
    * Started, and ready.
-   * @throws Error with the end of its log, where it ends, or is not ready within 60 s
+   * @throws Error with the end of its log, where it ends, or is not ready within 90 s
    */
   async start(): Promise<void> {
     if (this.running) throw new Error(`${this.#options.name} runs already: stop or kill it first`);
@@ -54,7 +54,7 @@ export class Part {
     try {
       await Promise.race([
         waitFor(`${this.#options.name} to be ready`, async () => (child.running ? await ready() : true), {
-          timeoutMs: 60_000,
+          timeoutMs: 90_000,
           everyMs: 50,
         }),
         child.exited,
