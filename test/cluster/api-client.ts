@@ -134,15 +134,19 @@ export class ApiClient {
     this.#agent ??= new Agent({ keepAlive: true, maxSockets: 32, ca: readFileSync(this.#caFile) });
     const agent = this.#agent;
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
+      const sentBody = body === undefined ? undefined : JSON.stringify(body);
       const headers = {
         authorization: `Bearer ${this.#token}`,
         'user-agent': 'countersign-test',
-        ...(body === undefined ? {} : { 'content-type': contentType }),
+        // Node itself sends a DELETE's body without its length.
+        ...(sentBody === undefined
+          ? {}
+          : { 'content-type': contentType, 'content-length': Buffer.byteLength(sentBody) }),
       };
       const sent = request(`${this.#url}${path}`, { method, headers, signal, agent });
       sent.once('response', resolve);
       sent.once('error', reject);
-      sent.end(body === undefined ? undefined : JSON.stringify(body));
+      sent.end(sentBody);
     });
     const status = response.statusCode ?? 0;
     if (status >= 200 && status < 300) return response;
@@ -150,4 +154,16 @@ export class ApiClient {
     const { reason, message } = (answer.startsWith('{') ? JSON.parse(answer) : {}) as Record<string, string>;
     throw new ApiError(status, reason ?? '', `${method} ${path}: ${status} ${message ?? answer}`);
   }
+}
+
+/** The first so many events of a watch. */
+export async function firstEvents(
+  client: ApiClient,
+  path: string,
+  count: number,
+  query: Readonly<Record<string, string>> = {},
+): Promise<readonly WatchEvent[]> {
+  const events: WatchEvent[] = [];
+  for await (const event of client.watch(path, query)) if (events.push(event) === count) break;
+  return events;
 }
