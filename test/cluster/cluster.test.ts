@@ -88,6 +88,16 @@ describe('what the harness makes', () => {
     await expect(orphan).rejects.toThrow(/serviceaccount "nobody" not found/u);
   });
 
+  it('a pod that is deleted with time to end in stays, terminating, until it is deleted without', async () => {
+    const { operator, make } = cluster;
+    await make.pod({ namespace: 'shop', name: 'ending', node: 'node-1', ips: ['127.1.2.5'] });
+    const path = at('pods', 'shop', 'ending');
+    await operator.delete(path, 30);
+    expect((await operator.get(path)).metadata.deletionTimestamp).toBeDefined();
+    await operator.delete(path);
+    await expect(operator.get(path)).rejects.toMatchObject({ reason: 'NotFound' });
+  });
+
   it('services with endpoints', async () => {
     const service = await cluster.make.service('shop', 'web', [{ port: 80, targetPort: 8_080 }]);
     expect((service['spec'] as { clusterIP: string }).clusterIP).toMatch(/^10\.96\./u);

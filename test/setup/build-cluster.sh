@@ -42,7 +42,7 @@ if print_finished; then exit 0; fi
 partial="$home.partial"
 rm -rf "$partial"
 mkdir -p "$partial"
-trap 'say "not built; what is above says why. What was compiled is kept: \"make cluster\" goes on from there"' ERR
+trap '[ $? = 0 ] || say "not built: what is above says why. What was compiled is kept for the next try"' EXIT
 
 # Counts the packages that `go build -v` names; every other line is an error, and shown.
 progress() {
@@ -62,7 +62,7 @@ build() { # build STEP NAME FOLDER PACKAGE LINKER_FLAGS
   say "$step: done in $((SECONDS - started)) s"
 }
 
-say "building Kubernetes $version from its Go modules: once, 5 to 10 minutes on 2 cores"
+say "building Kubernetes $version from its Go modules: once, about 10 minutes on 2 cores"
 say '(4 GB in the caches of Go, 250 MB here)'
 build 1/4 etcd "$modules" go.etcd.io/etcd/server/v3 '-s -w'
 build 2/4 kube-apiserver "$modules" k8s.io/kubernetes/cmd/kube-apiserver "$kube_flags"
