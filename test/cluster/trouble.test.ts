@@ -2,7 +2,6 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { decodeProtectedHeader } from 'jose';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { waitFor } from '../harness/wait.ts';
 import { at, firstEvents, type KubeObject } from './api-client.ts';
 import { TestCluster } from './cluster.ts';
 import { Wire } from './wire.ts';
