@@ -14,7 +14,7 @@ build: $(schema) ## install packages and make the schema; cmd/countersign runs a
 check: build ## format, lint, types, layers, protos
 	@npm run --silent check
 
-test: build envoy cluster ## every test, on real Envoys
+test: build envoy cluster ## every test, on real Envoys and a real kube-apiserver
 	@npm run --silent test
 
 test-deep: build envoy ## what takes long: 200,000 generated pairs of policy and request (EQUALITY_SEED, EQUALITY_PAIRS)

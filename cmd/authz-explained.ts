@@ -6,7 +6,7 @@ import {
   type ExtAuthzFilter,
   type RbacFilter,
 } from '../src/policy/index.ts';
-import { printable } from './output.ts';
+import { printable } from '../src/text/index.ts';
 
 /** Longer comments are cut: they are read by people. Characters. */
 const MAX_COMMENT = 400;

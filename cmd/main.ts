@@ -11,6 +11,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   token: async () => (await import('./token.ts')).tokenCommand(),
   proxies: async () => (await import('./proxies.ts')).proxiesCommand(),
   renew: async () => (await import('./renew.ts')).renewCommand(),
+  rotate: async () => (await import('./rotate.ts')).rotateCommand(),
   authz: async () => (await import('./authz.ts')).authzCommand(),
 };
 

@@ -1,4 +1,5 @@
 import { stringify } from 'yaml';
+import { printable } from '../src/text/index.ts';
 
 /** How data is printed. */
 export type DataFormat = 'json' | 'yaml';
@@ -10,14 +11,6 @@ export function printData(value: unknown, format: DataFormat): void {
 
 export function dataText(value: unknown, format: DataFormat): string {
   return format === 'yaml' ? stringify(value) : `${JSON.stringify(value, undefined, 2)}\n`;
-}
-
-/** What a client chose is shown, and never obeyed by the terminal: control characters come out as escapes, those of line and direction too. */
-export function printable(cell: string): string {
-  return cell.replaceAll(
-    /[\p{Cc}\p{Zl}\p{Zp}\p{Bidi_Control}]/gu,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
 }
 
 /** Columns under upper-case heads, two spaces between: what kubectl's users read with ease. */

@@ -1,32 +1,39 @@
-import { existsSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Authority } from '../../src/authority/index.ts';
+import { writeWhole } from '../../src/files/index.ts';
 
-/**
- * A published bundle without the key behind it means that the key was lost, not that this is a first start: a new
- * root made silently would cut off every workload that trusts the old one.
- * @throws Error that says what to do
- */
-export function refuseLostRoot(dataDir: string): void {
-  const key = join(dataDir, 'authority', 'authority.json');
-  const bundle = join(dataDir, 'bundle.json');
-  if (existsSync(bundle) && !existsSync(key)) {
-    throw new Error(
-      `${key} is gone, but ${bundle} says that there was a root: restore it from a backup; only to begin with a new root, which every workload must then be given, remove ${bundle} too`,
-    );
-  }
+/** The bundle of an earlier start: it says that there was a root. Undefined: none. */
+export function publishedBundle(dataDir: string): string | undefined {
+  const path = join(dataDir, 'bundle.json');
+  return existsSync(path) ? path : undefined;
 }
 
 /**
- * The trust bundle for whoever has to verify the control plane: `bundle.pem` for Envoys, `bundle.json` in SPIFFE's
- * form. Replaced by rename, so that no reader sees half of one.
+ * The trust bundle for whoever has to verify the control plane, now and after each change: `bundle.pem` for Envoys,
+ * `bundle.json` in SPIFFE's form.
+ * @param onError told of changes; the first error is thrown
+ * @returns stops it, after what is being written
  */
-export function publishBundle(authority: Authority, dataDir: string): void {
-  replace(join(dataDir, 'bundle.pem'), authority.bundle.toPem());
-  replace(join(dataDir, 'bundle.json'), `${JSON.stringify(authority.bundle.toJSON(), undefined, 2)}\n`);
-}
-
-function replace(path: string, text: string): void {
-  writeFileSync(`${path}.new`, text, { mode: 0o644 });
-  renameSync(`${path}.new`, path);
+export async function publishBundle(
+  authority: Authority,
+  dataDir: string,
+  onError: (error: unknown) => void,
+): Promise<() => Promise<void>> {
+  const publish = async (): Promise<void> => {
+    const { bundle } = authority;
+    await writeWhole(join(dataDir, 'bundle.pem'), bundle.toPem(), { mode: 0o644 });
+    const json = `${JSON.stringify(bundle.toJSON(), undefined, 2)}\n`;
+    await writeWhole(join(dataDir, 'bundle.json'), json, { mode: 0o644 });
+  };
+  await publish();
+  // One after the other: the newest bundle is written last.
+  let last = Promise.resolve();
+  const stop = authority.onBundleChange(() => {
+    last = last.then(publish).catch(onError);
+  });
+  return async () => {
+    stop();
+    await last;
+  };
 }

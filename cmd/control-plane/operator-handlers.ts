@@ -2,19 +2,30 @@ import type { LocalIssuer } from '../../src/attestation/index.ts';
 import type { AuditLog } from '../../src/audit/index.ts';
 import type { StreamStatus } from '../../src/discovery/index.ts';
 import type { Mesh, Pod } from '../../src/mesh/index.ts';
-import { OperatorError, type OperatorHandlers, type ProxyState } from '../../src/operator/index.ts';
+import type { Authority } from '../../src/authority/index.ts';
+import {
+  OperatorError,
+  type OperatorHandlers,
+  type ProxyState,
+  type RotateRootRequest,
+  type RotateRootResponse,
+} from '../../src/operator/index.ts';
+import { isRotationStep, RotationRefused, type RootRotation } from './root-rotation.ts';
+import { rotationAnswer } from './rotation-state.ts';
 import type { Proxies } from '../../src/proxy/index.ts';
 
 const defaultTokenSeconds = 3_600;
 const longestTokenSeconds = 86_400;
 
 export function operatorHandlers(parts: {
+  readonly authority: Authority;
   readonly mesh: Mesh;
   /** Undefined: the API server issues the tokens. */
   readonly issuer: LocalIssuer | undefined;
   readonly audience: string;
   readonly proxies: Proxies;
   readonly streams: () => readonly StreamStatus[];
+  readonly rotation: RootRotation;
   readonly audit: AuditLog;
   readonly nowMs: () => number;
 }): OperatorHandlers {
@@ -78,7 +89,32 @@ export function operatorHandlers(parts: {
       }
       return { old_serial: before.svid.serial, new_serial: after.serial };
     },
+    RotateRoot: (request) => rotateRoot(parts.authority, parts.rotation, request),
   };
+}
+
+async function rotateRoot(
+  authority: Authority,
+  rotation: RootRotation,
+  { step, force, dry_run: rehearsal }: RotateRootRequest,
+): Promise<RotateRootResponse> {
+  if (step !== '' && !isRotationStep(step)) {
+    throw new OperatorError(
+      'INVALID_ARGUMENT',
+      `${JSON.stringify(step)} is no step: prepare, activate, retire and abort are`,
+    );
+  }
+  const taken = step !== '' && !rehearsal;
+  try {
+    if (taken) await rotation.take(step, force, 'operator');
+  } catch (error) {
+    if (error instanceof RotationRefused) throw new OperatorError('FAILED_PRECONDITION', error.message);
+    throw error;
+  }
+  const state = authority.rotation;
+  const next = state.step === 'prepared' ? 'activate' : 'retire';
+  const asked = rehearsal && step !== '' && isRotationStep(step) ? step : next;
+  return rotationAnswer(state, state.step === 'steady' ? [] : rotation.lagging(asked), taken);
 }
 
 function proxyState(stream: StreamStatus, proxies: Proxies): ProxyState {

@@ -9,12 +9,12 @@ const retryMs = 10_000;
 
 /** grpc-js' server credentials whose certificate can be replaced while connections go on. */
 class RenewableCredentials extends grpc.ServerCredentials {
-  constructor(svid: IssuedSvid) {
-    super({ ...tls13 }, contextOf(svid));
+  constructor(context: SecureContextOptions) {
+    super({ ...tls13 }, context);
   }
 
-  replace(svid: IssuedSvid): void {
-    this.updateSecureContextOptions(contextOf(svid));
+  replace(context: SecureContextOptions): void {
+    this.updateSecureContextOptions(context);
   }
 
   override _equals(other: grpc.ServerCredentials): boolean {
@@ -22,8 +22,9 @@ class RenewableCredentials extends grpc.ServerCredentials {
   }
 }
 
-function contextOf(svid: IssuedSvid): SecureContextOptions {
-  return { ...tls13, cert: svid.chainPem, key: svid.privateKeyPem };
+/** @param crossChainPem for clients that know former roots alone */
+function contextOf(svid: IssuedSvid, crossChainPem: string): SecureContextOptions {
+  return { ...tls13, cert: svid.chainPem + crossChainPem, key: svid.privateKeyPem };
 }
 
 export interface ServingCredentials {
@@ -31,7 +32,7 @@ export interface ServingCredentials {
   close(): void;
 }
 
-/** The control plane's own certificate: from its own authority, TLS 1.3 only, renewed at half-life. */
+/** The control plane's own certificate: from its own authority, TLS 1.3 only, renewed at half-life and when another root signs. */
 export function servingCredentials(options: {
   readonly authority: Authority;
   readonly id: SpiffeId;
@@ -49,14 +50,14 @@ export function servingCredentials(options: {
     timer.unref();
   };
   const first = issue();
-  const credentials = new RenewableCredentials(first);
+  const credentials = new RenewableCredentials(contextOf(first, authority.crossChainPem));
   onRenewed(first);
   schedule(renewalTime(first, Math.random));
 
   function renew(): void {
     try {
       const svid = issue();
-      credentials.replace(svid);
+      credentials.replace(contextOf(svid, authority.crossChainPem));
       onRenewed(svid);
       schedule(renewalTime(svid, Math.random));
     } catch (error) {
@@ -64,5 +65,15 @@ export function servingCredentials(options: {
       schedule(nowMs() + retryMs);
     }
   }
-  return { credentials, close: () => clearTimeout(timer) };
+  const unsubscribe = authority.onSignerChange(() => {
+    clearTimeout(timer);
+    renew();
+  });
+  return {
+    credentials,
+    close: (): void => {
+      unsubscribe();
+      clearTimeout(timer);
+    },
+  };
 }

@@ -8,9 +8,10 @@ import { openOperatorServer } from '../../src/operator/index.ts';
 import { Proxies, pushOrder, ResourceEncoder } from '../../src/proxy/index.ts';
 import { envoySchema, operatorSchema } from '../schema.ts';
 import { createAuthenticator } from './authenticator.ts';
-import { publishBundle, refuseLostRoot } from './bundle-files.ts';
+import { publishBundle, publishedBundle } from './bundle-files.ts';
 import { openGrpcServer } from './grpc-server.ts';
 import { openInCluster } from './in-cluster.ts';
+import { renewForSigner, RootRotation } from './root-rotation.ts';
 import { watchPolicies } from './policy-warnings.ts';
 import { discoveryObserver, issuance, proxiesObserver, watchMesh, type Witnesses } from './observers.ts';
 import { operatorHandlers } from './operator-handlers.ts';
@@ -66,15 +67,19 @@ async function wire(
     );
   }
   starting(`opening the keys in ${dataDir}`);
-  refuseLostRoot(dataDir);
   const authority = await Authority.open({
     store: directoryKeyStore(join(dataDir, 'authority')),
     trustDomain,
+    rootEvidence: publishedBundle(dataDir),
     nowMs,
     svidTtlMs: config.svidTtlMs,
   });
   closers.push(() => authority.close());
-  publishBundle(authority, dataDir);
+  closers.push(
+    await publishBundle(authority, dataDir, (error) =>
+      log.error({ err: error }, 'the trust bundle could not be written: its files are those of before'),
+    ),
+  );
 
   const mesh = new Mesh({
     rootNamespace: settings.rootNamespace,
@@ -106,12 +111,8 @@ async function wire(
     observer: proxiesObserver(witnesses),
   });
   closers.push(() => proxies.close());
-  closers.push(
-    authority.onBundleChange(() => {
-      publishBundle(authority, dataDir);
-      proxies.bundleChanged();
-    }),
-  );
+  closers.push(authority.onBundleChange(() => proxies.bundleChanged()));
+  closers.push(authority.onSignerChange(() => void renewForSigner(authority, proxies, log)));
 
   await home.fill();
 
@@ -159,6 +160,8 @@ async function wire(
     root: operatorSchema(),
     dataDir,
     handlers: operatorHandlers({
+      authority,
+      rotation: new RootRotation({ authority, proxies, streams: () => discovery.streams(), audit, log }),
       mesh,
       issuer,
       audience: config.audience,

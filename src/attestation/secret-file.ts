@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto';
-import { link, mkdir, open, rm } from 'node:fs/promises';
+import { mkdir, open } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { hasCode, writeWhole } from '../files/index.ts';
 import { AttestationError } from './errors.ts';
 
 /**
@@ -37,18 +37,9 @@ export async function readSecretFile(file: string): Promise<string | undefined> 
  * @throws AttestationError ISSUER_KEY_NOT_WRITABLE
  */
 export async function createSecretFile(file: string, text: string): Promise<string> {
-  const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`;
   try {
     await mkdir(dirname(file), { recursive: true, mode: 0o700 });
-    const handle = await open(temporary, 'wx', 0o600);
-    try {
-      await handle.writeFile(text);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await link(temporary, file);
-    await syncDirectory(dirname(file));
+    await writeWhole(file, text, { create: true });
     return text;
   } catch (error) {
     const winner = hasCode(error, 'EEXIST') ? await readSecretFile(file) : undefined;
@@ -56,20 +47,5 @@ export async function createSecretFile(file: string, text: string): Promise<stri
     throw new AttestationError('ISSUER_KEY_NOT_WRITABLE', `${file} cannot be written: ${String(error)}`, {
       cause: error,
     });
-  } finally {
-    await rm(temporary, { force: true });
   }
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-function hasCode(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
 }

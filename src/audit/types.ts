@@ -24,7 +24,7 @@ export type AuditEvent =
       readonly digest: string;
       readonly notAfter: string;
       /** `serving`: the control plane's own certificate; its actor is `control-plane`. */
-      readonly reason: 'first' | 'renewal' | 'ordered' | 'serving';
+      readonly reason: 'first' | 'renewal' | 'ordered' | 'rotation' | 'serving';
       readonly factors: readonly AuditFactor[];
     }
   | {
@@ -87,6 +87,18 @@ export type AuditEvent =
       readonly generation: number;
       /** Rejections by this actor since its last such event that have none of their own: they were too many. */
       readonly leftOut: number;
+    }
+  | {
+      /** A step of the root's rotation. */
+      readonly event: 'root.rotated';
+      /** `operator`, or `age` where the control plane took it by itself. */
+      readonly actor: string;
+      readonly step: 'prepare' | 'activate' | 'retire' | 'abort';
+      readonly signing: string;
+      /** SHA-256 of the other root; empty: no rotation is under way any more. */
+      readonly other: string;
+      /** Who had not followed when the step was forced. */
+      readonly forcedPast: readonly string[];
     }
   | {
       readonly event: 'token.issued';

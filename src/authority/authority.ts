@@ -1,5 +1,6 @@
-import { TrustBundle, type SpiffeId, type TrustDomain } from '../identity/index.ts';
+import type { SpiffeId, TrustBundle, TrustDomain } from '../identity/index.ts';
 import { sequence, time } from './der.ts';
+import { crossChain, crossSign } from './cross.ts';
 import { readCsr } from './csr.ts';
 import { AuthorityError } from './errors.ts';
 import { createIntermediate, wholeSecond, type Intermediate } from './intermediate.ts';
@@ -15,8 +16,19 @@ import {
   refuseBadOptions,
   refuseBadTtl,
 } from './options.ts';
+import type { StoredAuthority } from './key-store.ts';
 import { pemBlock } from './pem.ts';
 import { BACKDATE_MS, createRoot, openRoot, type Root } from './root.ts';
+import { openState, StateKeeper, type ReadyState } from './kept-state.ts';
+import {
+  aborted,
+  activated,
+  describeRotation,
+  prepared,
+  refuseOutOfOrder,
+  retired,
+  type RotationState,
+} from './rotation.ts';
 import { checkIssued } from './self-check.ts';
 import { IssuedSvid, type IssuedChain } from './svid.ts';
 
@@ -34,61 +46,38 @@ interface Validity {
 export class Authority {
   readonly trustDomain: TrustDomain;
   readonly #options: AuthorityOptions;
-  readonly #root: Root;
-  readonly #rootKeyPem: string;
   readonly #intermediateTtlMs: number;
   readonly #selfCheckEvery: number;
-  readonly #listeners = new Set<(bundle: TrustBundle) => void>();
+  readonly #kept: StateKeeper;
+  readonly #bundleListeners = new Set<(bundle: TrustBundle) => void>();
+  readonly #signerListeners = new Set<() => void>();
+  #root: Root;
   #bundle: TrustBundle;
   #intermediate: Intermediate;
   #validity: Validity | undefined;
   #issued = 0;
+  /** When the last SVID below the present root ends, as far as this process issued them. */
+  #lastEndsMs = 0;
   #closed = false;
-  #lastChange: Promise<void> = Promise.resolve();
 
-  private constructor(options: AuthorityOptions, root: Root, rootKeyPem: string, bundle: TrustBundle) {
+  private constructor(options: AuthorityOptions, state: ReadyState) {
     this.trustDomain = options.trustDomain;
     this.#options = options;
-    this.#root = root;
-    this.#rootKeyPem = rootKeyPem;
-    this.#bundle = bundle;
     this.#intermediateTtlMs = options.intermediateTtlMs ?? DEFAULT_INTERMEDIATE_TTL_MS;
     this.#selfCheckEvery = options.selfCheckEvery ?? DEFAULT_SELF_CHECK_EVERY;
+    this.#kept = new StateKeeper(state, options, (next) => this.#adopt(next));
+    this.#root = state.root;
+    this.#bundle = state.bundle;
     this.#intermediate = this.#createIntermediate(options.nowMs());
   }
 
   /**
    * Opens the store's authority, or makes the first root of the trust domain where the store is empty.
-   * @throws AuthorityError `options-invalid`, `store-*`, `root-expired`
+   * @throws AuthorityError `options-invalid`, `store-*`, `root-expired`, `root-lost`
    */
   static async open(options: AuthorityOptions): Promise<Authority> {
     refuseBadOptions(options);
-    const { store, trustDomain } = options;
-    const stored = await store.load();
-    if (stored === undefined) return Authority.#create(options);
-    if (stored.trustDomain !== trustDomain.name) {
-      throw new AuthorityError(
-        'store-foreign',
-        `The root in ${store.description} is that of the trust domain ${stored.trustDomain}, not ${trustDomain.name}: use that trust domain, or another data directory.`,
-      );
-    }
-    const root = openRoot(stored.root, store.description);
-    const bundle = TrustBundle.of({ trustDomain, ...stored.bundle });
-    if (!bundle.hasAuthority(root.certificate)) {
-      throw new AuthorityError(
-        'store-corrupted',
-        `The bundle in ${store.description} lacks the root that signs: restore the store from a backup.`,
-      );
-    }
-    return new Authority(options, root, stored.root.privateKeyPem, bundle);
-  }
-
-  static async #create(options: AuthorityOptions): Promise<Authority> {
-    const { store, trustDomain } = options;
-    const made = await createRoot(trustDomain, options.nowMs(), options.rootTtlMs ?? DEFAULT_ROOT_TTL_MS);
-    const bundle = TrustBundle.of({ trustDomain, x509Authorities: [made.certificate], sequence: 1 });
-    await store.save({ trustDomain: trustDomain.name, root: made, bundle });
-    return new Authority(options, openRoot(made, store.description), made.privateKeyPem, bundle);
+    return new Authority(options, await openState(options));
   }
 
   /** The roots that workloads of this trust domain are to trust. A new value after each change. */
@@ -101,36 +90,122 @@ export class Authority {
    * @returns the function that stops it.
    */
   onBundleChange(listener: (bundle: TrustBundle) => void): () => void {
-    this.#listeners.add(listener);
+    this.#bundleListeners.add(listener);
     return () => {
-      this.#listeners.delete(listener);
+      this.#bundleListeners.delete(listener);
     };
   }
 
   /**
-   * Adds a root to the bundle, as the first step of a rotation or of a migration from another authority. The
-   * change is kept before it is told.
+   * Calls back, synchronously, after another root began to sign: SVIDs from before are to be renewed.
+   * @returns the function that stops it.
+   */
+  onSignerChange(listener: () => void): () => void {
+    this.#signerListeners.add(listener);
+    return () => {
+      this.#signerListeners.delete(listener);
+    };
+  }
+
+  /** The clock by which it issues. */
+  nowMs(): number {
+    return this.#options.nowMs();
+  }
+
+  /** The root that signs, and how the rotation stands, if one is under way. */
+  get rotation(): RotationState {
+    return describeRotation(this.#kept.current.stored);
+  }
+
+  /**
+   * For a server whose clients may know former roots alone: what follows the chain of an SVID, PEM. Peers of the mesh
+   * do not need it, for they hold the bundle.
+   */
+  get crossChainPem(): string {
+    const { crosses } = this.#kept.current.stored;
+    return crossChain(crosses, this.#root.fingerprint)
+      .map((der) => pemBlock('CERTIFICATE', der))
+      .join('');
+  }
+
+  /** Whether an SVID was issued below the root that signs now. */
+  isCurrent(chain: Pick<IssuedChain, 'signedBy'>): boolean {
+    return chain.signedBy === this.#root.fingerprint;
+  }
+
+  /**
+   * Adds a root to the bundle, for a migration from another authority. The change is kept before it is told.
    * @param certificate DER
    * @throws IdentityError `bundle-malformed`; AuthorityError `store-unwritable`
    */
   trust(certificate: Uint8Array): Promise<void> {
-    const change = this.#lastChange.then(() => this.#trust(certificate));
-    // The next change waits for this one, and does not care how it went: this caller hears of it.
-    this.#lastChange = change.catch(() => undefined);
-    return change;
+    return this.#change((state) => {
+      const bundle = this.#bundle.withAuthorities([...this.#bundle.x509Authorities, certificate]);
+      return bundle === this.#bundle ? state : { ...state, bundle };
+    });
   }
 
-  async #trust(certificate: Uint8Array): Promise<void> {
-    this.#refuseClosed();
-    const next = this.#bundle.withAuthorities([...this.#bundle.x509Authorities, certificate]);
-    if (next === this.#bundle) return;
-    await this.#options.store.save({
-      trustDomain: this.trustDomain.name,
-      root: { certificate: this.#root.certificate, privateKeyPem: this.#rootKeyPem },
-      bundle: next,
+  /**
+   * Begins a rotation: a new root of this authority's making joins the bundle.
+   * @throws AuthorityError `rotation-refused`, `store-*`
+   */
+  async prepareRotation(): Promise<void> {
+    refuseOutOfOrder(this.#kept.current.stored, 'prepare');
+    const { trustDomain, rootTtlMs } = this.#options;
+    const next = await createRoot(trustDomain, this.#options.nowMs(), rootTtlMs ?? DEFAULT_ROOT_TTL_MS);
+    const of = openRoot(next, 'memory');
+    await this.#change((state) =>
+      prepared(state, next, crossSign(of, this.#root, trustDomain.id.uri), this.#options.nowMs()),
+    );
+  }
+
+  /**
+   * The prepared root signs from here on. That every proxy trusts it is for the caller to know.
+   * @throws AuthorityError `rotation-refused`, `store-*`
+   */
+  activateRotation(): Promise<void> {
+    return this.#change((state) => activated(state, this.#options.nowMs(), this.#endsMs()));
+  }
+
+  /**
+   * The former root leaves the bundle.
+   * @throws AuthorityError `rotation-refused` (while SVIDs below it live, unless `force`), `store-*`
+   */
+  retireRotation(force = false): Promise<void> {
+    return this.#change((state) => retired(state, this.#options.nowMs(), force));
+  }
+
+  /**
+   * One step back: from activated the former root signs again, from prepared the other one leaves the bundle.
+   * @throws AuthorityError `rotation-refused` (while SVIDs below it live, unless `force`), `store-*`
+   */
+  abortRotation(force = false): Promise<void> {
+    return this.#change((state) => aborted(state, this.#options.nowMs(), this.#endsMs(), force));
+  }
+
+  #change(edit: (state: StoredAuthority) => StoredAuthority): Promise<void> {
+    return this.#kept.change((state) => {
+      this.#refuseClosed();
+      return edit(state);
     });
-    this.#bundle = next;
-    for (const listener of this.#listeners) listener(next);
+  }
+
+  #adopt({ root, bundle }: ReadyState): void {
+    const otherRoot = root.fingerprint !== this.#root.fingerprint;
+    const otherBundle = bundle.sequence !== this.#bundle.sequence;
+    this.#root = root;
+    this.#bundle = bundle;
+    if (otherRoot) {
+      this.#lastEndsMs = 0;
+      this.#intermediate = this.#createIntermediate(this.#options.nowMs());
+    }
+    if (otherBundle) for (const listener of this.#bundleListeners) listener(bundle);
+    if (otherRoot) for (const listener of this.#signerListeners) listener();
+  }
+
+  /** What was issued before a restart is not known, so it counts as if it had been issued now. */
+  #endsMs(): number {
+    return Math.max(this.#lastEndsMs, this.#options.nowMs() + this.#options.svidTtlMs);
   }
 
   /**
@@ -158,7 +233,8 @@ export class Authority {
   /** Issues nothing more, and tells nobody anything more. */
   close(): void {
     this.#closed = true;
-    this.#listeners.clear();
+    this.#bundleListeners.clear();
+    this.#signerListeners.clear();
   }
 
   #sign(id: SpiffeId, keyInfo: Buffer, keyBits: Buffer, options: IssueOptions): IssuedChain {
@@ -178,6 +254,7 @@ export class Authority {
       checkIssued({ id, chain, bundle: this.#bundle, nowMs });
     }
     this.#issued += 1;
+    this.#lastEndsMs = Math.max(this.#lastEndsMs, validity.notAfterMs);
     return {
       id,
       serial: serial.toString('hex'),
@@ -186,6 +263,7 @@ export class Authority {
       notAfterMs: validity.notAfterMs,
       chain,
       chainPem: pemBlock('CERTIFICATE', leaf) + intermediate.pem,
+      signedBy: this.#root.fingerprint,
     };
   }
 

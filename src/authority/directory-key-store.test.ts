@@ -92,7 +92,7 @@ describe('directoryKeyStore', () => {
       'null',
       good.slice(0, -10),
       good.slice(good.indexOf('BEGIN PRIVATE')),
-      good.replace('"format": 1', '"format": 2'),
+      good.replace('"format": 2', '"format": 3'),
       good.replace('example.org', 'Example.org'),
       good.replaceAll('MII', 'MIA'),
       good.replace(secret, secret.toLowerCase()),
@@ -127,6 +127,19 @@ describe('directoryKeyStore', () => {
     await one.save(state);
     await expect(two.save(state)).rejects.toThrow(code('store-conflict'));
     expect(await readdir(directory)).toEqual(['authority.json']);
+  });
+
+  it('makes no root where there was one, and says what to do', async () => {
+    const opening = Authority.open({
+      store: directoryKeyStore(directory),
+      trustDomain: td,
+      nowMs: () => Date.now(),
+      svidTtlMs: 60_000,
+      rootEvidence: '/data/bundle.json',
+    });
+    await expect(opening).rejects.toThrow(code('root-lost'));
+    await expect(opening).rejects.toThrow(`There is no root in ${file}, but /data/bundle.json says`);
+    expect(await readdir(directory)).toEqual([]);
   });
 
   it('survives kill -9 at any moment: the old state or the new one, and never a new root', async () => {

@@ -1,36 +1,35 @@
-import { randomBytes, X509Certificate } from 'node:crypto';
 import { constants } from 'node:fs';
-import { link, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
+import { mkdir, open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { IdentityError, TrustBundle, TrustDomain } from '../identity/index.ts';
+import { hasCode, removeLeftovers, writeWhole } from '../files/index.ts';
 import { AuthorityError } from './errors.ts';
-import type { KeyStore, StoredAuthority } from './key-store.ts';
+import type { KeyStore } from './key-store.ts';
+import { parseStored, serializeStored } from './stored.ts';
 
 const FILE = 'authority.json';
-const FORMAT = 1;
 
 /**
  * Keeps the root in `authority.json` of one directory: mode 0600, in a directory that is made with 0700 and that
- * nobody else may write to. A save writes a temporary file, syncs it, and puts it in place by one rename, so a
- * crash leaves the old state or the new one. What cannot be read or trusted is refused, never replaced.
+ * nobody else may write to. A crash during a save leaves the old state or the new
+ * one. What cannot be read or trusted is refused, never replaced.
  */
 export function directoryKeyStore(directory: string): KeyStore {
   const file = join(directory, FILE);
   // The first save must not replace what another process made meanwhile.
   let first = true;
   return {
-    description: `directory ${directory}`,
+    description: file,
     async load() {
       await prepare(directory);
-      await removeLeftovers(directory);
+      await clean(file);
       const text = await readPrivate(file);
       if (text === undefined) return undefined;
       first = false;
-      return parse(text, file);
+      return parseStored(text, `The key file ${file}`);
     },
     async save(state) {
       await prepare(directory);
-      await replace(directory, file, serialize(state), first);
+      await replace(file, serializeStored(state), first);
       first = false;
     },
   };
@@ -50,15 +49,11 @@ async function prepare(directory: string): Promise<void> {
   }
 }
 
-/** Temporary files of a save that a crash cut off. They were never in force. */
-async function removeLeftovers(directory: string): Promise<void> {
+async function clean(file: string): Promise<void> {
   try {
-    for (const name of await readdir(directory)) {
-      if (name.startsWith(`${FILE}.`) && name.endsWith('.tmp'))
-        await rm(join(directory, name), { force: true });
-    }
+    await removeLeftovers(file);
   } catch (cause) {
-    throw wrap(cause, 'store-unreadable', `The key directory ${directory} cannot be cleaned`);
+    throw wrap(cause, 'store-unreadable', `What cut-off saves of ${file} left cannot be removed`);
   }
 }
 
@@ -78,29 +73,16 @@ async function readPrivate(file: string): Promise<string | undefined> {
       await handle.close();
     }
   } catch (cause) {
-    if (isErrno(cause, 'ENOENT')) return undefined;
+    if (hasCode(cause, 'ENOENT')) return undefined;
     throw wrap(cause, 'store-unreadable', `The key file ${file} cannot be read`);
   }
 }
 
-async function replace(directory: string, file: string, text: string, first: boolean): Promise<void> {
-  const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`;
+async function replace(file: string, text: string, first: boolean): Promise<void> {
   try {
-    const handle = await open(temporary, 'wx', 0o600);
-    try {
-      await handle.writeFile(text);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    if (first) {
-      await link(temporary, file);
-      await rm(temporary);
-    } else await rename(temporary, file);
-    await syncDirectory(directory);
+    await writeWhole(file, text, { create: first });
   } catch (cause) {
-    await rm(temporary, { force: true });
-    if (first && isErrno(cause, 'EEXIST')) {
+    if (first && hasCode(cause, 'EEXIST')) {
       throw new AuthorityError(
         'store-conflict',
         `Another process made ${file} meanwhile: start again to use its root, and give each control plane its own data directory.`,
@@ -109,67 +91,6 @@ async function replace(directory: string, file: string, text: string, first: boo
     }
     throw wrap(cause, 'store-unwritable', `The key file ${file} cannot be written`);
   }
-}
-
-async function syncDirectory(directory: string): Promise<void> {
-  const handle = await open(directory, constants.O_RDONLY);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-function serialize(state: StoredAuthority): string {
-  const document = {
-    format: FORMAT,
-    trustDomain: state.trustDomain,
-    root: {
-      certificate: new X509Certificate(state.root.certificate).toString(),
-      privateKey: state.root.privateKeyPem,
-    },
-    bundle: TrustBundle.of({ trustDomain: TrustDomain.parse(state.trustDomain), ...state.bundle }),
-  };
-  return `${JSON.stringify(document, undefined, 2)}\n`;
-}
-
-/** Checks the form. What the certificate and key are worth is checked by the authority, for every store. */
-function parse(text: string, file: string): StoredAuthority {
-  try {
-    const document = record(JSON.parse(text));
-    if (document['format'] !== FORMAT) throw new TypeError(`it has another format than ${FORMAT}`);
-    const root = record(document['root']);
-    const trustDomain = TrustDomain.parse(textOf(document['trustDomain']));
-    const { x509Authorities, sequence, refreshHintSeconds } = TrustBundle.parse(
-      trustDomain,
-      JSON.stringify(document['bundle']),
-    );
-    return {
-      trustDomain: trustDomain.name,
-      root: {
-        certificate: new X509Certificate(textOf(root['certificate'])).raw,
-        privateKeyPem: textOf(root['privateKey']),
-      },
-      bundle: { x509Authorities, sequence, refreshHintSeconds },
-    };
-  } catch (cause) {
-    // JSON.parse quotes what it could not read, and that may be key material.
-    const finding = cause instanceof IdentityError ? cause.message : 'it is not what a save writes';
-    throw new AuthorityError(
-      'store-corrupted',
-      `The key file ${file} is damaged: ${finding}. Restore it from a backup; only if there is none, move it away to begin with a new root, which every workload must then be given.`,
-    );
-  }
-}
-
-function record(value: unknown): Readonly<Record<string, unknown>> {
-  if (typeof value !== 'object' || value === null) throw new TypeError('not an object');
-  return value as Readonly<Record<string, unknown>>;
-}
-
-function textOf(value: unknown): string {
-  if (typeof value !== 'string') throw new TypeError('not a text');
-  return value;
 }
 
 function wrap(
@@ -182,10 +103,6 @@ function wrap(
   return new AuthorityError(code, `${finding} (${reason}): check the path, its owner and the space left.`, {
     cause,
   });
-}
-
-function isErrno(error: unknown, code: string): boolean {
-  return error instanceof Error && 'code' in error && error.code === code;
 }
 
 function octal(mode: number): string {

@@ -10,6 +10,8 @@ export type AuthorityErrorCode =
   | 'csr-algorithm'
   | 'key-refused'
   | 'root-expired'
+  | 'rotation-refused'
+  | 'root-lost'
   | 'self-check-failed'
   | 'closed'
   | 'store-unreadable'

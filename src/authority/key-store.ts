@@ -1,12 +1,33 @@
+import type { CrossCertificate } from './cross.ts';
+
+/** A root and its key. */
+export interface StoredRoot {
+  readonly certificate: Buffer;
+  /** PKCS#8. */
+  readonly privateKeyPem: string;
+}
+
+/** A rotation that is under way: two roots are trusted, one of them signs. */
+export interface StoredRotation {
+  /** `prepared`: the other root is the next one. `activated`: it is the former one. */
+  readonly step: 'prepared' | 'activated';
+  /** When the step was taken, ms since the epoch. */
+  readonly sinceMs: number;
+  /** Trusted, and signs nothing. */
+  readonly other: StoredRoot;
+  /** When the last SVID below the other root ends, ms since the epoch; 0: there never was one. */
+  readonly otherEndsMs: number;
+}
+
 /** What an authority keeps across restarts. Immutable. Intermediates are not in it: they live in memory alone. */
 export interface StoredAuthority {
   readonly trustDomain: string;
   /** The root that signs. */
-  readonly root: {
-    readonly certificate: Buffer;
-    /** PKCS#8. */
-    readonly privateKeyPem: string;
-  };
+  readonly root: StoredRoot;
+  /** Absent: none is under way. */
+  readonly rotation?: StoredRotation | undefined;
+  /** The roots of earlier rotations vouch for the keys of later ones. Absent: there were none. */
+  readonly crosses?: readonly CrossCertificate[] | undefined;
   /** The roots that are trusted, the signing one among them; DER. */
   readonly bundle: {
     readonly x509Authorities: readonly Buffer[];

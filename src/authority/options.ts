@@ -5,6 +5,8 @@ import type { KeyStore } from './key-store.ts';
 export interface AuthorityOptions {
   readonly store: KeyStore;
   readonly trustDomain: TrustDomain;
+  /** What shows that there was a root (a path, for people): where it is given, an empty store makes no first one. */
+  readonly rootEvidence?: string | undefined;
   /** ms since the epoch. */
   readonly nowMs: () => number;
   /** Life of an SVID where `issue` is not told another. */

@@ -1,4 +1,4 @@
-import { createPrivateKey, createPublicKey, X509Certificate, type KeyObject } from 'node:crypto';
+import { createPrivateKey, createPublicKey, hash, X509Certificate, type KeyObject } from 'node:crypto';
 import 'reflect-metadata';
 import { Crypto } from '@peculiar/webcrypto';
 import {
@@ -16,7 +16,7 @@ import type { Issuer } from './certificate.ts';
 import { keyIdOf } from './certificate.ts';
 import { AuthorityError } from './errors.ts';
 import { randomSerial } from './keys.ts';
-import type { StoredAuthority } from './key-store.ts';
+import type { StoredRoot } from './key-store.ts';
 
 /** A root that can sign. */
 export interface Root {
@@ -25,6 +25,25 @@ export interface Root {
   /** Its own validity, ms since the epoch. */
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
+  /** SHA-256 of the certificate, lower-case hex. */
+  readonly fingerprint: string;
+}
+
+/** A root as an operator sees it. */
+export interface RootDescription {
+  /** SHA-256 of the certificate, lower-case hex. */
+  readonly fingerprint: string;
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+}
+
+export function describeRoot({ certificate }: Pick<StoredRoot, 'certificate'>): RootDescription {
+  const { validFromDate, validToDate } = new X509Certificate(certificate);
+  return {
+    fingerprint: hash('sha256', certificate, 'hex'),
+    notBeforeMs: validFromDate.getTime(),
+    notAfterMs: validToDate.getTime(),
+  };
 }
 
 /** How far back certificates begin, for peers whose clock is behind. */
@@ -39,7 +58,7 @@ export async function createRoot(
   trustDomain: TrustDomain,
   nowMs: number,
   ttlMs: number,
-): Promise<StoredAuthority['root']> {
+): Promise<StoredRoot> {
   const keys = await webcrypto.subtle.generateKey(P256, true, ['sign', 'verify']);
   const serial = randomSerial().toString('hex');
   const certificate = await X509CertificateGenerator.createSelfSigned(
@@ -73,7 +92,7 @@ export async function createRoot(
  * @param where names the store in errors.
  * @throws AuthorityError `store-corrupted`
  */
-export function openRoot(stored: StoredAuthority['root'], where: string): Root {
+export function openRoot(stored: StoredRoot, where: string): Root {
   const refuse = (finding: string, cause?: unknown): AuthorityError =>
     new AuthorityError(
       'store-corrupted',
@@ -99,8 +118,7 @@ export function openRoot(stored: StoredAuthority['root'], where: string): Root {
   return {
     certificate: certificate.raw,
     issuer: { name: subject, keyId: keyIdOf(publicKeyBits), privateKey },
-    notBeforeMs: certificate.validFromDate.getTime(),
-    notAfterMs: certificate.validToDate.getTime(),
+    ...describeRoot({ certificate: certificate.raw }),
   };
 }
 

@@ -14,6 +14,8 @@ export interface IssuedChain {
   readonly chain: readonly Buffer[];
   /** The same chain as PEM. */
   readonly chainPem: string;
+  /** SHA-256 of the root that it leads to, lower-case hex. */
+  readonly signedBy: string;
 }
 
 /** A chain with the private key that the authority made for it. Inspecting or serializing it does not show the key. */
@@ -25,6 +27,7 @@ export class IssuedSvid implements IssuedChain {
   readonly notAfterMs: number;
   readonly chain: readonly Buffer[];
   readonly chainPem: string;
+  readonly signedBy: string;
   readonly #privateKeyPem: string;
 
   constructor(issued: IssuedChain, privateKeyPem: string) {
@@ -35,6 +38,7 @@ export class IssuedSvid implements IssuedChain {
     this.notAfterMs = issued.notAfterMs;
     this.chain = issued.chain;
     this.chainPem = issued.chainPem;
+    this.signedBy = issued.signedBy;
     this.#privateKeyPem = privateKeyPem;
   }
 

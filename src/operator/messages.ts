@@ -44,11 +44,35 @@ export interface RenewSvidResponse {
   readonly new_serial: string;
 }
 
+export interface RotateRootRequest {
+  readonly step: string;
+  readonly force: boolean;
+  readonly dry_run: boolean;
+}
+
+export interface RotateRootResponse {
+  readonly state: string;
+  readonly since: string;
+  readonly signing: RootState | null;
+  readonly other: RootState | null;
+  readonly other_ends: string;
+  readonly lagging: readonly string[];
+  readonly plan: readonly string[];
+  readonly taken: boolean;
+}
+
+export interface RootState {
+  readonly fingerprint: string;
+  readonly not_before: string;
+  readonly not_after: string;
+}
+
 /** Request and response of each method. */
 export interface OperatorMethods {
   readonly IssueToken: readonly [IssueTokenRequest, IssueTokenResponse];
   readonly ListProxies: readonly [ListProxiesRequest, ListProxiesResponse];
   readonly RenewSvid: readonly [RenewSvidRequest, RenewSvidResponse];
+  readonly RotateRoot: readonly [RotateRootRequest, RotateRootResponse];
 }
 
 export type OperatorMethod = keyof OperatorMethods;

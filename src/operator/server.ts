@@ -37,6 +37,7 @@ export async function openOperatorServer(options: {
     IssueToken: unary(options.handlers.IssueToken, options.onError),
     ListProxies: unary(options.handlers.ListProxies, options.onError),
     RenewSvid: unary(options.handlers.RenewSvid, options.onError),
+    RotateRoot: unary(options.handlers.RotateRoot, options.onError),
   });
   await new Promise<void>((resolve, reject) => {
     server.bindAsync(`unix:${path}`, grpc.ServerCredentials.createInsecure(), (error) =>

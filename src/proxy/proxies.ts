@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { IssuedSvid } from '../authority/index.ts';
 import type { SpiffeId, TrustBundle } from '../identity/index.ts';
 import { keyOf, type Mesh, type MeshNotice, type ObjectKey, type Pod } from '../mesh/index.ts';
@@ -56,6 +57,9 @@ export interface ProxyLease {
   release(): void;
 }
 
+/** About 5 ms of work. */
+const RENEWALS_AT_ONCE = 50;
+
 /**
  * The connected workloads. Changes of the mesh and of the bundle come in, and reach just those that they concern.
  * A workload is forgotten with its last stream, but not before its SVID would be renewed: an Envoy that comes back
@@ -99,6 +103,31 @@ export class Proxies {
     const keeper = this.#byPod.get(pod)?.keeper;
     const svid = keeper?.peek();
     return keeper === undefined || svid === undefined ? undefined : { svid, renewAtMs: keeper.renewAtMs };
+  }
+
+  /** Whether a name is the SPIFFE ID of this connected pod. */
+  isOwnId(pod: ObjectKey, name: string): boolean {
+    return this.#byPod.get(pod)?.workload.id.uri === name;
+  }
+
+  /** What a connected pod should run under this name now; undefined: it is not connected, or may not have it. */
+  versionOf(pod: ObjectKey, typeUrl: string, name: string): string | undefined {
+    const found = this.#byPod.get(pod)?.proxy.lookup(typeUrl, name);
+    return found?.kind === 'found' ? found.resource.version : undefined;
+  }
+
+  /**
+   * Renews the SVIDs of connected pods that are outdated, some at a time: the streams go on in between.
+   * @returns how many are outdated still, because they were refused or failed
+   */
+  async renewOutdated(isOutdated: (svid: IssuedSvid) => boolean): Promise<number> {
+    let left = 0;
+    for (const [index, { keeper }] of [...this.#byPod.values()].entries()) {
+      if (index % RENEWALS_AT_ONCE === RENEWALS_AT_ONCE - 1) await nextTurn();
+      const held = keeper.peek();
+      if (held !== undefined && isOutdated(held) && typeof keeper.renew('rotation') === 'string') left += 1;
+    }
+    return left;
   }
 
   /** The trust bundle is another one: every Envoy is told. */

@@ -1,7 +1,7 @@
 import { renewalTime, type IssuedSvid } from '../authority/index.ts';
 
-/** Why the SVID is made: the first one, its renewal at half-life, or an operator's order. */
-export type IssueReason = 'first' | 'renewal' | 'ordered';
+/** Why the SVID is made: the first one, its renewal at half-life, an operator's order, or another root that signs. */
+export type IssueReason = 'first' | 'renewal' | 'ordered' | 'rotation';
 
 export interface SvidKeeperOptions {
   readonly nowMs: () => number;
@@ -50,8 +50,8 @@ export class SvidKeeper {
   }
 
   /** Makes a new one now. @returns it, or why there is none */
-  renew(): IssuedSvid | string {
-    const failed = this.#replace('ordered');
+  renew(reason: 'ordered' | 'rotation' = 'ordered'): IssuedSvid | string {
+    const failed = this.#replace(reason);
     if (failed !== undefined || this.#svid === undefined) return failed ?? 'the workload is gone';
     this.#options.onRenewed();
     return this.#svid;

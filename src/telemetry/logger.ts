@@ -1,5 +1,6 @@
 import { pino, type Logger } from 'pino';
 import pretty from 'pino-pretty';
+import { printable } from '../text/index.ts';
 
 export type { Logger };
 export type LogFormat = 'json' | 'pretty';
@@ -25,16 +26,11 @@ export function createLogger(options: { readonly format: LogFormat; readonly lev
           singleLine: true,
           colorize: process.stderr.isTTY,
           // A message may quote what a client sent: it is shown, and never obeyed by the terminal.
-          messageFormat: (line, key) => printable(line[key]),
+          messageFormat: (line, key) => {
+            const message: unknown = line[key];
+            return typeof message === 'string' ? printable(message) : '';
+          },
         })
       : pino.destination({ dest: 2, sync: true });
   return pino(settings, destination);
-}
-
-function printable(message: unknown): string {
-  if (typeof message !== 'string') return '';
-  return message.replaceAll(
-    /\p{Cc}/gu,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
 }

@@ -141,6 +141,15 @@ export class TestEnvoy {
     return await waitFor(`a line in the access log of ${this.pod}`, () => this.accessLog().find(meant));
   }
 
+  /** It answers nobody until it is thawed; its connections stay open. */
+  freeze(): void {
+    this.#child.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.#child.kill('SIGCONT');
+  }
+
   async stop(): Promise<void> {
     await this.#child.stop(2_000);
   }

@@ -1,6 +1,6 @@
 import type { BigIntStats } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
-import { hasCode } from './errors.ts';
+import { hasCode } from '../../files/index.ts';
 
 export type Look =
   /** As it was at the last look. `replaced`: that is the content of another file that took its name since. */

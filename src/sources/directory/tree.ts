@@ -1,6 +1,7 @@
 import { readdir, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DirectoryError, hasCode } from './errors.ts';
+import { hasCode } from '../../files/index.ts';
+import { DirectoryError } from './errors.ts';
 
 export interface Folder {
   /** Absolute. */

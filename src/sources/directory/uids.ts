@@ -1,7 +1,7 @@
-import { randomBytes, randomUUID } from 'node:crypto';
-import { open, readFile, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { DirectoryError, hasCode } from './errors.ts';
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { hasCode, writeWhole } from '../../files/index.ts';
+import { DirectoryError } from './errors.ts';
 import { isRecord } from './fields.ts';
 
 /**
@@ -64,7 +64,7 @@ export class UidRegistry {
     const text = this.#text();
     if (this.#file === undefined || text === this.#saved) return;
     try {
-      await replaceFile(this.#file, text);
+      await writeWhole(this.#file, text);
     } catch (error) {
       throw new DirectoryError(
         'STATE_NOT_WRITABLE',
@@ -104,26 +104,4 @@ function corrupted(file: string, found: string): DirectoryError {
     'STATE_CORRUPTED',
     `${file} does not hold the UIDs of pods (${found}). Restore it; or delete it for new UIDs, after which every token given out so far is refused.`,
   );
-}
-
-async function replaceFile(file: string, text: string): Promise<void> {
-  const temporary = `${file}.${randomBytes(6).toString('hex')}.tmp`;
-  try {
-    const handle = await open(temporary, 'wx', 0o600);
-    try {
-      await handle.writeFile(text);
-      await handle.sync();
-    } finally {
-      await handle.close();
-    }
-    await rename(temporary, file);
-  } finally {
-    await rm(temporary, { force: true });
-  }
-  const directory = await open(dirname(file), 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }

@@ -1,0 +1,140 @@
+import { AuthorityError, type Authority, type RotationStep } from '../../src/authority/index.ts';
+import type { AuditLog } from '../../src/audit/index.ts';
+import type { StreamStatus } from '../../src/discovery/index.ts';
+import { SECRET_TYPE, type Proxies } from '../../src/proxy/index.ts';
+import { proxyStates } from '../../src/status/index.ts';
+import type { Logger } from '../../src/telemetry/index.ts';
+
+/** Of those who lag, in a refusal: more than anybody looks after at once. */
+const MAX_NAMED = 20;
+const STEPS: readonly RotationStep[] = ['prepare', 'activate', 'retire', 'abort'];
+
+export interface RootRotationParts {
+  readonly authority: Authority;
+  readonly proxies: Proxies;
+  readonly streams: () => readonly StreamStatus[];
+  readonly audit: AuditLog;
+  readonly log: Logger;
+}
+
+/** A step that cannot be taken now. The message says who stands in the way. */
+export class RotationRefused extends Error {
+  readonly code = 'ROTATION_REFUSED';
+}
+
+export function isRotationStep(text: string): text is RotationStep {
+  return (STEPS as readonly string[]).includes(text);
+}
+
+/**
+ * Takes the steps of a rotation, each when the one before has been proven by what the live Envoys have acknowledged:
+ * nobody meets an SVID whose root it does not trust.
+ */
+export class RootRotation {
+  readonly #parts: RootRotationParts;
+
+  constructor(parts: RootRotationParts) {
+    this.#parts = parts;
+  }
+
+  /** Who stands in the way of a step, and why, a line each; empty: nobody. */
+  lagging(step: RotationStep): readonly string[] {
+    const { authority } = this.#parts;
+    if (step === 'activate') return this.#withoutBundle();
+    if (step !== 'retire') return [];
+    const { otherEndsMs = 0 } = authority.rotation;
+    const living =
+      authority.nowMs() < otherEndsMs
+        ? [`SVIDs of the former root live until ${new Date(otherEndsMs).toISOString()}`]
+        : [];
+    return [...this.#withFormerSvid(), ...living];
+  }
+
+  /**
+   * @param actor for the audit log
+   * @throws RotationRefused, AuthorityError
+   */
+  async take(step: RotationStep, force: boolean, actor: string): Promise<void> {
+    const { authority, audit, log } = this.#parts;
+    const lagging = this.lagging(step);
+    this.#refuseEarly(step, lagging, force);
+    await this.#step(step, force);
+    const { signing, other } = authority.rotation;
+    audit.record({
+      event: 'root.rotated',
+      actor,
+      step,
+      signing: signing.fingerprint,
+      other: other?.fingerprint ?? '',
+      forcedPast: lagging.slice(0, MAX_NAMED),
+    });
+    const about = { actor, step, signing: signing.fingerprint, forcedPast: lagging.length };
+    if (lagging.length > 0) log.warn(about, 'a step of the rotation was forced');
+    else log.info(about, 'a step of the rotation was taken');
+  }
+
+  #refuseEarly(step: RotationStep, lagging: readonly string[], force: boolean): void {
+    if (lagging.length === 0 || force) return;
+    const named = lagging.slice(0, MAX_NAMED).join('\n  ');
+    const more = lagging.length > MAX_NAMED ? `\n  and ${lagging.length - MAX_NAMED} more` : '';
+    throw new RotationRefused(`cannot ${step} yet:\n  ${named}${more}\nwait for them, or use --force`);
+  }
+
+  async #step(step: RotationStep, force: boolean): Promise<void> {
+    const { authority } = this.#parts;
+    try {
+      switch (step) {
+        case 'prepare':
+          return await authority.prepareRotation();
+        case 'activate':
+          return await authority.activateRotation();
+        case 'retire':
+          return await authority.retireRotation(force);
+        case 'abort':
+          return await authority.abortRotation(force);
+      }
+    } catch (error) {
+      if (error instanceof AuthorityError && error.code === 'rotation-refused')
+        throw new RotationRefused(error.message, { cause: error });
+      throw error;
+    }
+  }
+
+  /** Live Envoys that do not run the present bundle under each name that they asked for. */
+  #withoutBundle(): readonly string[] {
+    const { proxies, streams } = this.#parts;
+    const states = proxyStates(streams(), SECRET_TYPE, (client, typeUrl, name) =>
+      name === 'default' || proxies.isOwnId(client, name)
+        ? undefined
+        : proxies.versionOf(client, typeUrl, name),
+    );
+    return [...states].flatMap(([client, state]) => {
+      if (state.kind === 'current') return [];
+      return state.kind === 'rejected'
+        ? [`${client} refused the bundle: ${state.message}`]
+        : [`${client} has not acknowledged the bundle yet`];
+    });
+  }
+
+  /** Live Envoys that run an SVID below the former root, or have not acknowledged the one below the new. */
+  #withFormerSvid(): readonly string[] {
+    const { authority, proxies, streams } = this.#parts;
+    const states = proxyStates(streams(), SECRET_TYPE, (client, typeUrl, name) =>
+      name === 'default' || proxies.isOwnId(client, name)
+        ? proxies.versionOf(client, typeUrl, name)
+        : undefined,
+    );
+    return [...states].flatMap(([client, state]) => {
+      const held = proxies.svidOf(client);
+      if (held !== undefined && !authority.isCurrent(held.svid))
+        return [`${client} holds an SVID of the former root`];
+      return state.kind === 'current' ? [] : [`${client} has not acknowledged its new SVID yet`];
+    });
+  }
+}
+
+/** Another root signs: who holds an SVID of the former one gets a new one now. */
+export async function renewForSigner(authority: Authority, proxies: Proxies, log: Logger): Promise<void> {
+  const left = await proxies.renewOutdated((svid) => !authority.isCurrent(svid));
+  if (left > 0) log.warn({ left }, 'SVIDs of the former root could not be renewed; each is tried again');
+}

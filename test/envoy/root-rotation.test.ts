@@ -1,0 +1,207 @@
+import { describe, expect, it } from 'vitest';
+import type { RotateRootResponse } from '../../src/operator/index.ts';
+import { Load } from '../harness/http.ts';
+import { Http2Connection } from '../harness/http2.ts';
+import { exchange } from '../harness/tcp.ts';
+import { waitFor } from '../harness/wait.ts';
+import { useConnectionsOnce } from './bootstrap-edits.ts';
+import { TestMesh } from './mesh.ts';
+import { allowAll } from './policies.ts';
+
+const cart = 'shop/cart';
+const web = 'shop/web';
+const busy = 'shop/busy';
+
+/** The former root leaves when the SVIDs below it have ended: a minute for each rotation. */
+const patience = { timeout: 400_000 };
+
+async function startMesh(): Promise<TestMesh> {
+  const calls = [
+    { to: cart, protocol: 'http' },
+    { to: cart, protocol: 'tcp' },
+  ] as const;
+  return await TestMesh.start({
+    pods: [
+      { pod: cart, serves: ['http', 'tcp'] },
+      { pod: web, calls },
+      { pod: busy, calls, edit: useConnectionsOnce },
+    ],
+    policies: { cart: allowAll('shop/cart', 'cart') },
+    flags: ['--svid-ttl', '1m'],
+  });
+}
+
+async function status(mesh: TestMesh): Promise<RotateRootResponse> {
+  return JSON.parse(await mesh.controlPlane.ask('rotate status', '-o', 'json')) as RotateRootResponse;
+}
+
+/** Takes a step as soon as nobody is in its way. */
+async function takeWhenReady(mesh: TestMesh, step: string, timeoutMs: number): Promise<void> {
+  await waitFor(
+    `the rotation to ${step}`,
+    async () => {
+      const { code, stderr } = await mesh.controlPlane.tryToAsk(`rotate ${step}`);
+      if (code !== 0 && !/^countersign: cannot .* yet:/u.test(stderr)) throw new Error(stderr);
+      return code === 0 ? true : undefined;
+    },
+    { timeoutMs, everyMs: 500 },
+  );
+}
+
+async function rotate(mesh: TestMesh): Promise<void> {
+  await mesh.controlPlane.ask('rotate prepare');
+  await takeWhenReady(mesh, 'activate', 30_000);
+  await takeWhenReady(mesh, 'retire', 120_000);
+}
+
+/** Calls one after the other; what is not as it should be is counted. */
+class Repeated {
+  total = 0;
+  failed = 0;
+  #running = true;
+  readonly #done: Promise<void>;
+
+  constructor(once: () => Promise<boolean>) {
+    this.#done = (async (): Promise<void> => {
+      while (this.#running) {
+        const good = await once();
+        this.total += 1;
+        if (!good) this.failed += 1;
+      }
+    })();
+  }
+
+  async stop(): Promise<void> {
+    this.#running = false;
+    await this.#done;
+  }
+}
+
+/** One HTTP/2 connection of the app to its sidecar, as long as the sidecar lets it live. */
+function overHttp2(way: { host: string; port: number }): Repeated {
+  let connection = new Http2Connection(way);
+  return new Repeated(async () => {
+    if (connection.closed) connection = new Http2Connection(way);
+    return (await connection.status('/items')) === 200;
+  });
+}
+
+describe.concurrent('the root rotates', () => {
+  it(
+    'twice, and no request or connection fails; who read the old CA file once still follows',
+    patience,
+    async () => {
+      const mesh = await startMesh();
+      const ways = [web, busy].map((pod) => ({ http: mesh.wayOut(pod), tcp: mesh.wayOut(pod, 1) }));
+      const loads = ways.flatMap(({ http, tcp }) => [
+        new Load({ ...http, path: '/items' }),
+        overHttp2(http),
+        new Repeated(async () => (await exchange({ ...tcp, text: 'hello' })) === 'hello'),
+      ]);
+      const roots: string[] = [];
+      try {
+        for (let round = 0; round < 2; round += 1) {
+          roots.push((await status(mesh)).signing?.fingerprint ?? '');
+          await rotate(mesh);
+        }
+        const { state, signing } = await status(mesh);
+        expect(state).toBe('steady');
+        expect(new Set([...roots, signing?.fingerprint]).size).toBe(3);
+
+        // Every Envoy comes back to a control plane that shows a certificate below a root it has never read.
+        await mesh.controlPlane.restart();
+        for (const pod of [cart, web, busy]) {
+          const before = await mesh.envoy(pod).serials();
+          await waitFor(
+            `${pod} to be back`,
+            async () =>
+              (await mesh.connected()).some((proxy) => proxy.pod === pod && proxy.serial !== '')
+                ? true
+                : undefined,
+            { timeoutMs: 60_000 },
+          );
+          await waitFor(
+            `a new serial in ${pod}`,
+            async () =>
+              (await mesh.envoy(pod).serials()).every((serial) => !before.includes(serial))
+                ? true
+                : undefined,
+            { timeoutMs: 60_000 },
+          );
+        }
+        for (const { total } of loads) expect(total).toBeGreaterThan(50);
+        for (const pod of [cart, web, busy]) {
+          const stats = await mesh.envoy(pod).admin('/stats?filter=ssl.(fail_verify|connection_error)');
+          expect(stats.split('\n').filter((line) => line !== '' && !line.endsWith(': 0'))).toEqual([]);
+        }
+      } finally {
+        await Promise.all(loads.map((load) => load.stop()));
+        await mesh.stop();
+      }
+      expect(loads.map(({ failed }) => failed)).toEqual(loads.map(() => 0));
+    },
+  );
+
+  it('not before every live Envoy has followed: each step names who lags', patience, async () => {
+    const mesh = await startMesh();
+    const { controlPlane } = mesh;
+    try {
+      expect((await controlPlane.tryToAsk('rotate activate')).stderr).toContain('Possible now: prepare.');
+      mesh.envoy(web).freeze();
+      await controlPlane.ask('rotate prepare');
+      await waitFor('the others to follow', async () =>
+        (await status(mesh)).lagging.length === 1 ? true : undefined,
+      );
+      const refused = await controlPlane.tryToAsk('rotate activate');
+      expect(refused).toMatchObject({ code: 2, stdout: '' });
+      expect(refused.stderr).toContain(`${web} has not acknowledged the bundle yet`);
+      const rehearsed = await controlPlane.tryToAsk('rotate activate', '--dry-run');
+      expect(rehearsed.code).toBe(1);
+      expect(rehearsed.stdout).toContain(`${web} has not acknowledged the bundle yet`);
+      expect((await status(mesh)).state).toBe('prepared');
+
+      mesh.envoy(web).thaw();
+      await takeWhenReady(mesh, 'activate', 30_000);
+      const early = await controlPlane.tryToAsk('rotate retire');
+      expect(early.code).toBe(2);
+      expect(early.stderr).toMatch(/SVIDs of the former root live until 2\d{3}-/u);
+
+      // Back, and forth again: nothing is lost on the way.
+      const { signing } = await status(mesh);
+      await controlPlane.ask('rotate abort');
+      await waitFor('the former root in every Envoy', async () =>
+        (await mesh.call(web)).status === 200 ? true : undefined,
+      );
+      expect((await status(mesh)).other).toEqual(signing);
+      await takeWhenReady(mesh, 'activate', 30_000);
+      expect((await status(mesh)).signing).toEqual(signing);
+
+      mesh.envoy(busy).freeze();
+      await controlPlane.ask('rotate retire', '--force');
+      expect((await status(mesh)).state).toBe('steady');
+      const forced = controlPlane.audit().findLast(({ event }) => event === 'root.rotated');
+      expect(forced).toMatchObject({ actor: 'operator', step: 'retire', other: '' });
+      expect(forced?.['forcedPast']).not.toEqual([]);
+    } finally {
+      mesh.envoy(busy).thaw();
+      await mesh.stop();
+    }
+  });
+
+  it('and goes on where it was after a kill', patience, async () => {
+    const mesh = await startMesh();
+    try {
+      await mesh.controlPlane.ask('rotate prepare');
+      await takeWhenReady(mesh, 'activate', 30_000);
+      const before = await status(mesh);
+      await mesh.controlPlane.killHard();
+      await mesh.controlPlane.restart();
+      const after = await status(mesh);
+      expect({ ...after, lagging: [], plan: [] }).toEqual({ ...before, lagging: [], plan: [] });
+      await takeWhenReady(mesh, 'retire', 120_000);
+      expect((await mesh.call(web)).status).toBe(200);
+    } finally {
+      await mesh.stop();
+    }
+  });
+});
