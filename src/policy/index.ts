@@ -22,3 +22,16 @@ export {
 export { describeRule } from './describe-rule.ts';
 export { parseTime } from './validity.ts';
 export { evaluate, Evaluator, type EvaluateOptions } from './evaluate.ts';
+export type * from './authn/types.ts';
+export type { JwtAuthnFilter } from './authn/envoy-jwt-types.ts';
+export {
+  compileRequestAuthentications,
+  type CompiledRequestAuthentication,
+  type RequestAuthenticationNote,
+} from './authn/envoy-jwt.ts';
+export { compilePeerModes, type CompiledPeerModes, type PeerFilter } from './authn/envoy-peer.ts';
+export { readJwks, type ReadJwks } from './authn/jwks.ts';
+export { parsePeerAuthentication } from './authn/peer-authentication.ts';
+export { resolvePeerModes } from './authn/peer-modes.ts';
+export { parseRequestAuthentication } from './authn/request-authentication.ts';
+export { tokenSeen, type TokenSeen } from './authn/token-seen.ts';

@@ -1,0 +1,180 @@
+import { JWT_METADATA } from '../envoy-token.ts';
+import { ruleName } from '../rule-name.ts';
+import type { JwtAuthnFilter, JwtProvider, JwtRequirement, TokenPlaces } from './envoy-jwt-types.ts';
+import { readJwks } from './jwks.ts';
+import { describeLocation, locationsOf, type Location } from './locations.ts';
+import { splitClaims } from './token-seen.ts';
+import type { JwtRule, RequestAuthentication } from './types.ts';
+
+/** Something that the operator of a document should know about its enforcement. */
+export interface RequestAuthenticationNote {
+  /** `namespace/name` */
+  readonly policy: string;
+  readonly message: string;
+}
+
+export interface CompiledRequestAuthentication {
+  /** Before all RBAC filters that look at claims. undefined: no rule, so nobody's tokens are looked at. */
+  readonly filter: JwtAuthnFilter | undefined;
+  readonly notes: readonly RequestAuthenticationNote[];
+}
+
+/**
+ * Compiles the documents of one workload (see `policiesFor`). Equal input gives equal bytes.
+ *
+ * A request has no token, or one, which some rule that looks at its place takes; anything else is answered 401.
+ *
+ * @param jwksOf the keys behind an address, as fetched; undefined: not had yet, and its issuer's tokens fail
+ */
+export function compileRequestAuthentications(
+  policies: readonly RequestAuthentication[],
+  jwksOf: (uri: string) => string | undefined,
+): CompiledRequestAuthentication {
+  const notes: RequestAuthenticationNote[] = [];
+  const places = new Map<string, Place>();
+  const providers = new Map<string, string>();
+  for (const { namespace, name, jwtRules } of policies) {
+    for (const [index, rule] of jwtRules.entries()) {
+      const keys = keysOf(rule, jwksOf);
+      if (!keys.ok) notes.push({ policy: `${namespace}/${name}`, message: keys.fault });
+      const provider = keys.ok ? JSON.stringify(providerOf(rule, keys.jwks)) : undefined;
+      const title = ruleName({ namespace, policy: name, rule: index });
+      const taker = provider === undefined ? undefined : (providers.get(provider) ?? title);
+      if (provider !== undefined && taker !== undefined) providers.set(provider, taker);
+      for (const location of locationsOf(rule)) {
+        const place = places.get(describeLocation(location)) ?? { location, takers: new Set<string>() };
+        places.set(describeLocation(location), place);
+        if (taker !== undefined) place.takers.add(taker);
+      }
+    }
+  }
+  const outputs = policies.flatMap(({ jwtRules }) => jwtRules.flatMap(outputsOf));
+  return { filter: filterOf([...places.values()], providers, [...new Set(outputs)].toSorted()), notes };
+}
+
+interface Place {
+  readonly location: Location;
+  /** Names of the providers that take a token there. */
+  readonly takers: Set<string>;
+}
+
+type Keys = { readonly ok: true; readonly jwks: string } | { readonly ok: false; readonly fault: string };
+
+function keysOf({ keys, issuer }: JwtRule, jwksOf: (uri: string) => string | undefined): Keys {
+  if (keys.kind === 'inline') return { ok: true, jwks: keys.jwks };
+  const fetched = jwksOf(keys.uri);
+  const fault = (what: string): Keys => ({
+    ok: false,
+    fault: `${what}: tokens of ${JSON.stringify(issuer)} are refused until it gives keys`,
+  });
+  if (fetched === undefined) return fault(`no keys from ${keys.uri} yet`);
+  const read = readJwks(fetched);
+  return read.ok ? { ok: true, jwks: read.jwks } : fault(`what ${keys.uri} gives ${read.fault}`);
+}
+
+function providerOf(rule: JwtRule, jwks: string): JwtProvider {
+  const { issuer, audiences, fromHeaders, fromParams, fromCookies } = rule;
+  const own = fromHeaders.length + fromParams.length + fromCookies.length > 0;
+  return {
+    issuer,
+    ...(audiences.length > 0 && { audiences }),
+    local_jwks: { inline_string: jwks },
+    ...(own && placesOf(locationsOf(rule))),
+    ...(rule.forwardOriginalToken && { forward: true }),
+    ...(rule.outputPayloadToHeader !== undefined && { forward_payload_header: rule.outputPayloadToHeader }),
+    ...(rule.outputClaimToHeaders.length > 0 && {
+      claim_to_headers: rule.outputClaimToHeaders.map(({ header, claim }) => ({
+        header_name: header,
+        claim_name: claim,
+      })),
+    }),
+    payload_in_metadata: JWT_METADATA.payload,
+    normalize_payload_in_metadata: { space_delimited_claims: splitClaims(rule) },
+  };
+}
+
+function outputsOf({ outputPayloadToHeader, outputClaimToHeaders }: JwtRule): string[] {
+  const payload = outputPayloadToHeader === undefined ? [] : [outputPayloadToHeader];
+  return [...payload, ...outputClaimToHeaders.map(({ header }) => header)];
+}
+
+function placesOf(locations: readonly Location[]): TokenPlaces {
+  const headers = locations.filter((location) => location.kind === 'header');
+  const names = (kind: 'param' | 'cookie'): string[] =>
+    locations.filter((location) => location.kind === kind).map(({ name }) => name);
+  const [params, cookies] = [names('param'), names('cookie')];
+  return {
+    ...(headers.length > 0 && {
+      from_headers: headers.map(({ name, prefix }) => ({
+        name,
+        ...(prefix !== '' && { value_prefix: prefix }),
+      })),
+    }),
+    ...(params.length > 0 && { from_params: params }),
+    ...(cookies.length > 0 && { from_cookies: cookies }),
+  };
+}
+
+/** No token is of this issuer, and it has no key: whatever stands in its place is refused. */
+const NOBODY = { issuer: 'countersign:nobody', local_jwks: { inline_string: '{"keys":[]}' } };
+
+function filterOf(
+  places: readonly Place[],
+  providers: ReadonlyMap<string, string>,
+  outputs: readonly string[],
+): JwtAuthnFilter | undefined {
+  if (places.length === 0) return undefined;
+  const named = new Map(
+    [...providers].map(([provider, name]) => [name, JSON.parse(provider) as JwtProvider]),
+  );
+  for (const [index, { location }] of places.entries()) {
+    // Envoy clears the headers that a provider writes when it asks it. The first of these is asked about every request.
+    const clearing = index === 0 && outputs.length > 0;
+    named.set(absentName(index), {
+      ...NOBODY,
+      ...placesOf([location]),
+      ...(clearing && {
+        claim_to_headers: outputs.map((name) => ({ header_name: name, claim_name: 'iss' })),
+      }),
+    });
+  }
+  return {
+    name: 'countersign.authn.http.jwt',
+    typed_config: {
+      '@type': 'type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication',
+      providers: Object.fromEntries(named),
+      rules: [{ match: { prefix: '' }, requires: requirement(places) }],
+    },
+  };
+}
+
+/** No token anywhere; or one in a place that a rule takes, and none in any other. */
+function requirement(places: readonly Place[]): JwtRequirement {
+  const absent = places.map((_, index) => absence(index));
+  const found = places.flatMap(({ takers }, index): JwtRequirement[] => {
+    const taken = [...takers].map((name): JwtRequirement => ({ provider_name: name }));
+    const others = absent.filter((_, other) => other !== index);
+    if (others.length === 0 || taken.length === 0) return taken;
+    return [all([...others, any(taken)])];
+  });
+  return any([all(absent), ...found]);
+}
+
+/** `allow_missing` beside a provider looks where that provider looks, and at no other's issuer. */
+function absence(index: number): JwtRequirement {
+  return { requires_any: { requirements: [{ provider_name: absentName(index) }, { allow_missing: {} }] } };
+}
+
+function absentName(index: number): string {
+  return `absent[${index}]`;
+}
+
+function all(requirements: readonly JwtRequirement[]): JwtRequirement {
+  const [first] = requirements;
+  return first !== undefined && requirements.length === 1 ? first : { requires_all: { requirements } };
+}
+
+function any(requirements: readonly JwtRequirement[]): JwtRequirement {
+  const [first] = requirements;
+  return first !== undefined && requirements.length === 1 ? first : { requires_any: { requirements } };
+}
