@@ -1,6 +1,13 @@
 import { JWT_METADATA } from '../envoy-token.ts';
 import { ruleName } from '../rule-name.ts';
-import type { JwtAuthnFilter, JwtProvider, JwtRequirement, TokenPlaces } from './envoy-jwt-types.ts';
+import { escapeRegex } from '../template.ts';
+import type {
+  JwtAuthnFilter,
+  JwtProvider,
+  JwtRequirement,
+  JwtRequirementRule,
+  TokenPlaces,
+} from './envoy-jwt-types.ts';
 import { readJwks } from './jwks.ts';
 import { describeLocation, locationsOf, type Location } from './locations.ts';
 import { splitClaims } from './token-seen.ts';
@@ -49,7 +56,10 @@ export function compileRequestAuthentications(
     }
   }
   const outputs = policies.flatMap(({ jwtRules }) => jwtRules.flatMap(outputsOf));
-  return { filter: filterOf([...places.values()], providers, [...new Set(outputs)].toSorted()), notes };
+  return {
+    filter: filterOf([...places.values()], { providers, outputs: [...new Set(outputs)].toSorted() }),
+    notes,
+  };
 }
 
 interface Place {
@@ -115,14 +125,24 @@ function placesOf(locations: readonly Location[]): TokenPlaces {
   };
 }
 
-/** No token is of this issuer, and it has no key: whatever stands in its place is refused. */
-const NOBODY = { issuer: 'countersign:nobody', local_jwks: { inline_string: '{"keys":[]}' } };
+/**
+ * No point of the curve (RFC 8032 section 5.1.3: y = 2 has no x), so that nobody can sign for it. Envoy takes no
+ * provider without a key.
+ */
+const NOBODYS_KEY: JwtProvider['local_jwks'] = {
+  inline_string: '{"keys":[{"kty":"OKP","crv":"Ed25519","x":"AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}]}',
+};
+const NOBODY = 'countersign:nobody';
+const REFUSED = 'refused';
 
-function filterOf(
-  places: readonly Place[],
-  providers: ReadonlyMap<string, string>,
-  outputs: readonly string[],
-): JwtAuthnFilter | undefined {
+interface Written {
+  /** Providers by what they say. */
+  readonly providers: ReadonlyMap<string, string>;
+  /** Headers that any of them writes. */
+  readonly outputs: readonly string[];
+}
+
+function filterOf(places: readonly Place[], { providers, outputs }: Written): JwtAuthnFilter | undefined {
   if (places.length === 0) return undefined;
   const named = new Map(
     [...providers].map(([provider, name]) => [name, JSON.parse(provider) as JwtProvider]),
@@ -131,25 +151,34 @@ function filterOf(
     // Envoy clears the headers that a provider writes when it asks it. The first of these is asked about every request.
     const clearing = index === 0 && outputs.length > 0;
     named.set(absentName(index), {
-      ...NOBODY,
+      issuer: NOBODY,
+      local_jwks: NOBODYS_KEY,
       ...placesOf([location]),
       ...(clearing && {
         claim_to_headers: outputs.map((name) => ({ header_name: name, claim_name: 'iss' })),
       }),
     });
   }
+  // Envoy answers 403 where the last fault is an audience; behind that of this one, which takes no key, it is 401.
+  const judged = [...named.values()].some(({ audiences = [] }) => audiences.length > 0);
+  if (judged)
+    named.set(REFUSED, { local_jwks: NOBODYS_KEY, ...placesOf(places.map(({ location }) => location)) });
   return {
     name: 'countersign.authn.http.jwt',
     typed_config: {
       '@type': 'type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication',
       providers: Object.fromEntries(named),
-      rules: [{ match: { prefix: '' }, requires: requirement(places) }],
+      rules: [
+        ...places.flatMap(({ location }) => repeated(location)),
+        ...(places.some(({ location }) => location.kind === 'param') ? [refusing(':path', DISGUISED)] : []),
+        { match: { prefix: '/' }, requires: requirement(places, judged) },
+      ],
     },
   };
 }
 
-/** No token anywhere; or one in a place that a rule takes, and none in any other. */
-function requirement(places: readonly Place[]): JwtRequirement {
+/** No token anywhere; or one in a place where a rule takes it, and none in any other. */
+function requirement(places: readonly Place[], judged: boolean): JwtRequirement {
   const absent = places.map((_, index) => absence(index));
   const found = places.flatMap(({ takers }, index): JwtRequirement[] => {
     const taken = [...takers].map((name): JwtRequirement => ({ provider_name: name }));
@@ -157,7 +186,27 @@ function requirement(places: readonly Place[]): JwtRequirement {
     if (others.length === 0 || taken.length === 0) return taken;
     return [all([...others, any(taken)])];
   });
-  return any([all(absent), ...found]);
+  return any([all(absent), ...found, ...(judged ? [{ provider_name: REFUSED }] : [])]);
+}
+
+/** In one place, Envoy looks at one token, and an app perhaps at another: a place that is there twice is refused. */
+function repeated(location: Location): JwtRequirementRule[] {
+  const name = escapeRegex(location.name);
+  if (location.kind === 'param')
+    return [refusing(':path', String.raw`\C*[?&]${name}=\C*&${name}((=|&)\C*)?`)];
+  if (location.kind === 'cookie')
+    return [refusing('cookie', String.raw`(\C*[;,])? *${name} *=\C*[;,] *${name} *=\C*`)];
+  // Envoy takes every value of a header for a token, and each has to be good.
+  return [];
+}
+
+/** Envoy knows a parameter by its decoded name. Nobody writes letters and digits encoded to be understood. */
+const DISGUISED = String.raw`\C*[?&][!-%'-<>-~]*%(2[DEde]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff])\C*`;
+
+/** 401 where a header matches. */
+function refusing(header: string, regex: string): JwtRequirementRule {
+  const match = { prefix: '/', headers: [{ name: header, string_match: { safe_regex: { regex } } }] };
+  return { match, requires: { provider_name: absentName(0) } };
 }
 
 /** `allow_missing` beside a provider looks where that provider looks, and at no other's issuer. */

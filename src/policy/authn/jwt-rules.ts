@@ -84,10 +84,10 @@ function readRule(value: unknown, reading: Reading): JwtRule | undefined {
   };
   if (/^\s|\s$/.test(issuer))
     findings.warn(`${path}.issuer`, `${quote(issuer)} begins or ends with white space: tokens rarely do`);
-  if (rule.fromParams.length > 0 && !rule.forwardOriginalToken)
+  if (rule.fromCookies.length > 0 && !rule.forwardOriginalToken)
     findings.warn(
-      `${path}.fromParams`,
-      'a token in the query reaches the app, and logs, all the same: Envoy removes it from headers and cookies alone',
+      `${path}.fromCookies`,
+      'the app gets the token all the same: Envoy removes it from headers and parameters alone; say so by forwardOriginalToken: true',
     );
   return keys && { ...rule, keys };
 }
