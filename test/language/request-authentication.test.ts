@@ -81,6 +81,7 @@ const [ruleA, ruleB] = [
   { issuer: a, jwks: jwksOf('ES256') },
   { issuer: b, jwks: jwksOf('RS256') },
 ];
+const longest = '.'.repeat(32);
 const worlds: Readonly<Record<string, World>> = {
   'one issuer': {
     documents: [[ruleA]],
@@ -136,6 +137,13 @@ const worlds: Readonly<Record<string, World>> = {
     takes: [
       [bearer, ['a', 'other']],
       [param, ['a', 'other']],
+    ],
+  },
+  'names as long as they may be': {
+    documents: [[{ ...ruleA, fromParams: [longest], fromCookies: [longest] }]],
+    takes: [
+      [{ kind: 'param', name: longest }, ['a', 'other']],
+      [cookie(longest), ['a', 'other']],
     ],
   },
   'keys that were not fetched yet': {

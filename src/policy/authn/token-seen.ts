@@ -4,8 +4,8 @@ import type { JwtRule, RequestAuthentication } from './types.ts';
 export type TokenSeen =
   /** `claims`: as the rules see them, texts that are lists cut at spaces. */
   | { readonly seen: true; readonly claims: unknown }
-  /** In words. */
-  | { readonly seen: false; readonly why: string };
+  /** `refused`: Envoy answers 401, where it looks at the token. */
+  | { readonly seen: false; readonly refused: boolean; readonly why: string };
 
 /**
  * Whether a mesh verifies a token with these claims, its signature and times being good: some rule of the workload's
@@ -13,23 +13,24 @@ export type TokenSeen =
  */
 export function tokenSeen(claims: unknown, policies: readonly RequestAuthentication[]): TokenSeen {
   const rules = policies.flatMap(({ jwtRules }) => jwtRules);
-  if (rules.length === 0) return unseen('no RequestAuthentication of the workload verifies tokens');
-  if (!isFields(claims)) return unseen('the claims are no mapping');
+  if (rules.length === 0) {
+    const why = 'no RequestAuthentication of the workload verifies tokens; write one for its issuer';
+    return { seen: false, refused: false, why };
+  }
+  if (!isFields(claims)) return refused('the claims are no mapping');
   const issuer = claims['iss'];
-  if (typeof issuer !== 'string' || issuer === '') return unseen('the token has no issuer (iss)');
+  if (typeof issuer !== 'string' || issuer === '') return refused('the token has no issuer (iss)');
   const ofIssuer = rules.filter((rule) => rule.issuer === issuer);
   if (ofIssuer.length === 0) {
     const known = [...new Set(rules.map((rule) => rule.issuer))].join(', ');
-    return unseen(
-      `no rule of the workload verifies tokens of ${issuer} (known: ${known}): Envoy answers 401`,
-    );
+    return refused(`no rule of the workload verifies tokens of ${issuer} (known: ${known})`);
   }
   const audiences = textsOf(claims['aud']);
   const rule = ofIssuer.find((each) => fits(each, audiences));
   if (rule !== undefined) return { seen: true, claims: cut(claims, splitClaims(rule)) };
   const asked = [...new Set(ofIssuer.flatMap((each) => each.audiences))].join(', ');
-  return unseen(
-    `the token is for ${audiences.length === 0 ? 'no audience' : audiences.join(', ')}, and the workload's rules for ${issuer} ask for ${asked}: Envoy refuses it`,
+  return refused(
+    `the token is for ${audiences.length === 0 ? 'no audience' : audiences.join(', ')}, and the workload's rules for ${issuer} ask for ${asked}`,
   );
 }
 
@@ -38,8 +39,8 @@ export function splitClaims({ spaceDelimitedClaims }: JwtRule): string[] {
   return [...new Set(['scope', 'permission', ...spaceDelimitedClaims])];
 }
 
-function unseen(why: string): TokenSeen {
-  return { seen: false, why };
+function refused(why: string): TokenSeen {
+  return { seen: false, refused: true, why };
 }
 
 function fits({ audiences }: JwtRule, found: readonly string[]): boolean {
