@@ -146,6 +146,15 @@ const worlds: Readonly<Record<string, World>> = {
       [cookie(longest), ['a', 'other']],
     ],
   },
+  'more places than there may be': {
+    documents: [0, 10].map((from) => [
+      { ...ruleA, fromHeaders: Array.from({ length: 10 }, (_, index) => ({ name: `x-${from + index}` })) },
+    ]),
+    takes: [
+      [header('x-0'), []],
+      [header('x-19'), []],
+    ],
+  },
   'keys that were not fetched yet': {
     documents: [[{ issuer: a, jwksUri: 'https://a.example/jwks' }], [ruleB]],
     takes: [

@@ -9,7 +9,7 @@ import type {
   TokenPlaces,
 } from './envoy-jwt-types.ts';
 import { readJwks } from './jwks.ts';
-import { describeLocation, locationsOf, type Location } from './locations.ts';
+import { describeLocation, locationsOf, MAX_PLACES, type Location } from './locations.ts';
 import { splitClaims } from './token-seen.ts';
 import type { JwtRule, RequestAuthentication } from './types.ts';
 
@@ -39,27 +39,41 @@ export function compileRequestAuthentications(
 ): CompiledRequestAuthentication {
   const notes: RequestAuthenticationNote[] = [];
   const places = new Map<string, Place>();
-  const providers = new Map<string, string>();
+  const providers = new Map<string, Taker>();
   for (const { namespace, name, jwtRules } of policies) {
     for (const [index, rule] of jwtRules.entries()) {
       const keys = keysOf(rule, jwksOf);
       if (!keys.ok) notes.push({ policy: `${namespace}/${name}`, message: keys.fault });
-      const provider = keys.ok ? JSON.stringify(providerOf(rule, keys.jwks)) : undefined;
-      const title = ruleName({ namespace, policy: name, rule: index });
-      const taker = provider === undefined ? undefined : (providers.get(provider) ?? title);
-      if (provider !== undefined && taker !== undefined) providers.set(provider, taker);
+      const taker = keys.ok
+        ? takerOf(providerOf(rule, keys.jwks), ruleName({ namespace, policy: name, rule: index }), providers)
+        : undefined;
       for (const location of locationsOf(rule)) {
         const place = places.get(describeLocation(location)) ?? { location, takers: new Set<string>() };
         places.set(describeLocation(location), place);
-        if (taker !== undefined) place.takers.add(taker);
+        if (taker !== undefined) place.takers.add(taker.name);
       }
     }
   }
-  const outputs = policies.flatMap(({ jwtRules }) => jwtRules.flatMap(outputsOf));
-  return {
-    filter: filterOf([...places.values()], { providers, outputs: [...new Set(outputs)].toSorted() }),
-    notes,
-  };
+  const tooMany = places.size > MAX_PLACES;
+  if (tooMany) {
+    const message = `the workload's documents look for tokens in ${places.size} places, at most ${MAX_PLACES}: all tokens there are refused`;
+    notes.push(...policies.map(({ namespace, name }) => ({ policy: `${namespace}/${name}`, message })));
+  }
+  return { filter: filterOf([...places.values()], tooMany ? [] : [...providers.values()]), notes };
+}
+
+interface Taker {
+  /** In Envoy. */
+  readonly name: string;
+  readonly provider: JwtProvider;
+}
+
+/** The provider under the name that it has already, where another rule says the same. */
+function takerOf(provider: JwtProvider, name: string, known: Map<string, Taker>): Taker {
+  const text = JSON.stringify(provider);
+  const taker = known.get(text) ?? { name, provider };
+  known.set(text, taker);
+  return taker;
 }
 
 interface Place {
@@ -103,11 +117,6 @@ function providerOf(rule: JwtRule, jwks: string): JwtProvider {
   };
 }
 
-function outputsOf({ outputPayloadToHeader, outputClaimToHeaders }: JwtRule): string[] {
-  const payload = outputPayloadToHeader === undefined ? [] : [outputPayloadToHeader];
-  return [...payload, ...outputClaimToHeaders.map(({ header }) => header)];
-}
-
 function placesOf(locations: readonly Location[]): TokenPlaces {
   const headers = locations.filter((location) => location.kind === 'header');
   const names = (kind: 'param' | 'cookie'): string[] =>
@@ -135,30 +144,11 @@ const NOBODYS_KEY: JwtProvider['local_jwks'] = {
 const NOBODY = 'countersign:nobody';
 const REFUSED = 'refused';
 
-interface Written {
-  /** Providers by what they say. */
-  readonly providers: ReadonlyMap<string, string>;
-  /** Headers that any of them writes. */
-  readonly outputs: readonly string[];
-}
-
-function filterOf(places: readonly Place[], { providers, outputs }: Written): JwtAuthnFilter | undefined {
+function filterOf(places: readonly Place[], takers: readonly Taker[]): JwtAuthnFilter | undefined {
   if (places.length === 0) return undefined;
-  const named = new Map(
-    [...providers].map(([provider, name]) => [name, JSON.parse(provider) as JwtProvider]),
-  );
-  for (const [index, { location }] of places.entries()) {
-    // Envoy clears the headers that a provider writes when it asks it. The first of these is asked about every request.
-    const clearing = index === 0 && outputs.length > 0;
-    named.set(absentName(index), {
-      issuer: NOBODY,
-      local_jwks: NOBODYS_KEY,
-      ...placesOf([location]),
-      ...(clearing && {
-        claim_to_headers: outputs.map((name) => ({ header_name: name, claim_name: 'iss' })),
-      }),
-    });
-  }
+  const named = new Map(takers.map(({ name, provider }) => [name, provider]));
+  for (const [index, { location }] of places.entries())
+    named.set(absentName(index), { issuer: NOBODY, local_jwks: NOBODYS_KEY, ...placesOf([location]) });
   // Envoy answers 403 where the last fault is an audience; behind that of this one, which takes no key, it is 401.
   const judged = [...named.values()].some(({ audiences = [] }) => audiences.length > 0);
   if (judged)
@@ -171,10 +161,17 @@ function filterOf(places: readonly Place[], { providers, outputs }: Written): Jw
       rules: [
         ...places.flatMap(({ location }) => repeated(location)),
         ...(places.some(({ location }) => location.kind === 'param') ? [refusing(':path', DISGUISED)] : []),
-        { match: { prefix: '/' }, requires: requirement(places, judged) },
+        {
+          match: { prefix: '/' },
+          requires: requirement(takers.length > 0 ? places : places.map(withoutTakers), judged),
+        },
       ],
     },
   };
+}
+
+function withoutTakers({ location }: Place): Place {
+  return { location, takers: new Set() };
 }
 
 /** No token anywhere; or one in a place where a rule takes it, and none in any other. */

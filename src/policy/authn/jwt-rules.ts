@@ -2,7 +2,7 @@ import type { Findings } from '../findings.ts';
 import { readTimeout } from '../providers.ts';
 import { describe, quote, readFields, readList, type Fields } from '../shape.ts';
 import { readJwks } from './jwks.ts';
-import { describeLocation, locationsOf } from './locations.ts';
+import { describeLocation, locationsOf, MAX_PLACES } from './locations.ts';
 import type { JwksSource, JwtRule } from './types.ts';
 
 const KNOWN = [
@@ -55,6 +55,9 @@ export function readJwtRules(value: unknown, findings: Findings): JwtRule[] {
       );
     }
   }
+  const places = new Set(rules.flatMap(({ rule }) => locationsOf(rule).map(describeLocation)));
+  if (places.size > MAX_PLACES)
+    findings.error(path, `looks for tokens in ${places.size} places, at most ${MAX_PLACES}; leave some out`);
   return rules.map(({ rule }) => rule);
 }
 

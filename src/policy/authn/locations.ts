@@ -6,6 +6,9 @@ export type Location =
   | { readonly kind: 'param'; readonly name: string }
   | { readonly kind: 'cookie'; readonly name: string };
 
+/** Of one workload. What Envoy is told grows with the square of them. */
+export const MAX_PLACES = 16;
+
 /** RFC 6750 sections 2.1 and 2.3; Envoy's own, too. */
 const DEFAULT: readonly Location[] = [
   { kind: 'header', name: 'authorization', prefix: 'Bearer ' },

@@ -1,9 +1,11 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import protobuf from 'protobufjs';
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   compileRequestAuthentications,
+  parsePeerAuthentication,
   parseRequestAuthentication,
   policiesFor,
   readJwks,
@@ -247,6 +249,21 @@ describe('the jwt_authn filter', () => {
     expect(filter).toEqual(compileRequestAuthentications(both.slice(0, 1), () => undefined).filter);
   });
 
+  it('refuses all tokens where there are more places than Envoy can be told of', () => {
+    const names = (from: number): string[] => Array.from({ length: 10 }, (_, i) => `p${from + i}`);
+    const documents = [0, 10].map((from) =>
+      requestAuthentication([{ ...rule, fromParams: names(from) }], { name: `r${from}` }),
+    );
+    const { filter, notes } = compileRequestAuthentications(documents, () => undefined);
+    expect(JSON.stringify(filter)).not.toContain('rule[');
+    expect(Object.keys(filter!.typed_config.providers)).toHaveLength(20);
+    expect(notes.map(({ policy }) => policy)).toEqual(['shop/r0', 'shop/r10']);
+    expect(notes[0]?.message).toMatch(/in 20 places, at most 16: all tokens there are refused/);
+    expect(rendered({ ...rule, fromParams: [...names(0), ...names(10)] })).toMatch(
+      /looks for tokens in 20 places/,
+    );
+  });
+
   it('has no field that the schema does not know', () => {
     const rich = {
       ...rule,
@@ -291,4 +308,44 @@ describe('tokenSeen', () => {
     const elsewhere = policiesFor(documents, { namespace: 'other', labels: {} }, { rootNamespace: 'root' });
     expect(elsewhere).toEqual([]);
   });
+});
+
+it('never throws, whatever the document', () => {
+  const keys = fc.constantFrom(
+    ...['jwtRules', 'issuer', 'jwks', 'jwksUri', 'fromHeaders', 'fromParams', 'name', 'prefix', 'timeout'],
+    ...[
+      'audiences',
+      'outputClaimToHeaders',
+      'header',
+      'claim',
+      'mtls',
+      'mode',
+      'portLevelMtls',
+      '80',
+      'selector',
+    ],
+    'matchLabels',
+  );
+  const { value } = fc.letrec((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 7 },
+      fc.string(),
+      fc.constantFrom('STRICT', 'https://a.example', '{"keys":[]}', jwks, '__proto__'),
+      fc.constantFrom(null, 0, true, undefined),
+      fc.array(tie('value'), { maxLength: 3 }),
+      fc.dictionary(keys, tie('value'), { maxKeys: 4 }),
+    ),
+  }));
+  const kinds = {
+    RequestAuthentication: parseRequestAuthentication,
+    PeerAuthentication: parsePeerAuthentication,
+  };
+  fc.assert(
+    fc.property(value, fc.constantFrom('RequestAuthentication', 'PeerAuthentication'), (spec, kind) => {
+      const metadata = { name: 'p', namespace: 'shop', creationTimestamp: null };
+      const parsed = kinds[kind]({ apiVersion: 'security.istio.io/v1', kind, metadata, spec });
+      expect(parsed.ok).toBe(!parsed.issues.some(({ severity }) => severity === 'error'));
+    }),
+    { seed: 4, numRuns: 1_000 },
+  );
 });
