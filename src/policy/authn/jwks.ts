@@ -10,16 +10,21 @@ export type ReadJwks =
 /** Characters. */
 const MAX_LENGTH = 256 * 1024;
 const MAX_KEYS = 128;
-/** RFC 7518 section 3.3. Bits. */
-const MIN_RSA_BITS = 2048;
+const MAX_KID_LENGTH = 1024;
+/** RFC 7518 section 3.3; BoringSSL, which Envoy verifies with, takes no longer ones. */
+const RSA_BITS = { least: 2048, most: 8192 };
+/** RFC 7518 sections 6.2.2, 6.3.2 and 6.4.1. */
+const SECRET: readonly string[] = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'];
+const BASE64URL = /^[A-Za-z0-9_-]+$/;
 
-/** By `kty`: the public members (RFC 7518 section 6, RFC 8037) and the algorithms that Envoy verifies with them. */
-const KINDS: ReadonlyMap<unknown, { readonly members: readonly string[]; readonly alg: RegExp }> = new Map([
-  ['RSA', { members: ['n', 'e'], alg: /^[RP]S(256|384|512)$/ }],
-  ['EC', { members: ['crv', 'x', 'y'], alg: /^ES(256|384|512)$/ }],
-  ['OKP', { members: ['crv', 'x'], alg: /^EdDSA$/ }],
+/** By `kty` and `crv`: the public members (RFC 7518 section 6, RFC 8037) and the algorithms that Envoy verifies with them. */
+const KINDS: ReadonlyMap<string, { readonly members: readonly string[]; readonly alg: RegExp }> = new Map([
+  ['RSA', { members: ['kty', 'n', 'e'], alg: /^[RP]S(256|384|512)$/ }],
+  ['EC P-256', { members: ['kty', 'crv', 'x', 'y'], alg: /^ES256$/ }],
+  ['EC P-384', { members: ['kty', 'crv', 'x', 'y'], alg: /^ES384$/ }],
+  ['EC P-521', { members: ['kty', 'crv', 'x', 'y'], alg: /^ES512$/ }],
+  ['OKP Ed25519', { members: ['kty', 'crv', 'x'], alg: /^EdDSA$/ }],
 ]);
-const CURVES: ReadonlySet<unknown> = new Set(['P-256', 'P-384', 'P-521', 'Ed25519']);
 
 /**
  * Checks a JWK Set (RFC 7517 section 5) and writes it in one canonical form: public members alone, keys in one order.
@@ -34,7 +39,7 @@ export function readJwks(text: string): ReadJwks {
   if (keys.length > MAX_KEYS) return refused(`has ${keys.length} keys; at most ${MAX_KEYS}`);
   const usable: string[] = [];
   for (const [index, key] of keys.entries()) {
-    if (isFields(key) && (Object.hasOwn(key, 'd') || Object.hasOwn(key, 'k') || key['kty'] === 'oct')) {
+    if (isFields(key) && (SECRET.some((name) => Object.hasOwn(key, name)) || key['kty'] === 'oct')) {
       const kind = key['kty'] === 'oct' || Object.hasOwn(key, 'k') ? 'symmetric' : 'private';
       return refused(
         `holds a ${kind} key (keys[${index}]): whoever reads it can sign tokens; replace that key at its issuer and write public keys alone`,
@@ -46,33 +51,45 @@ export function readJwks(text: string): ReadJwks {
   const left = keys.length - usable.length;
   if (usable.length === 0)
     return refused(
-      `has no usable key among ${keys.length}: expected an RSA key of at least ${MIN_RSA_BITS} bits, EC on P-256, P-384 or P-521, or OKP on Ed25519, for signatures`,
+      `has no usable key among ${keys.length}: expected an RSA key of ${RSA_BITS.least} to ${RSA_BITS.most} bits, EC on P-256, P-384 or P-521, or OKP on Ed25519, for signatures`,
     );
   return { ok: true, jwks: `{"keys":[${[...new Set(usable)].toSorted().join(',')}]}`, left };
 }
 
-/** A key in canonical form; undefined: of no use. */
+/** A key in canonical form; undefined: of no use. Envoy refuses a whole filter for a set that it cannot read. */
 function publicKey(key: Fields): string | undefined {
-  const kind = KINDS.get(key['kty']);
+  const { kty, crv, alg, kid, use, key_ops: operations } = key;
+  const kind = KINDS.get(kty === 'RSA' ? kty : `${String(kty)} ${String(crv)}`);
   if (kind === undefined) return undefined;
-  const { alg, kid, use, key_ops: operations } = key;
   if (alg !== undefined && !(typeof alg === 'string' && kind.alg.test(alg))) return undefined;
-  if (kid !== undefined && typeof kid !== 'string') return undefined;
+  if (kid !== undefined && !(typeof kid === 'string' && kid.isWellFormed() && kid.length <= MAX_KID_LENGTH))
+    return undefined;
   if (use !== undefined && use !== 'sig') return undefined;
   if (operations !== undefined && !(Array.isArray(operations) && operations.includes('verify')))
     return undefined;
-  if (key['kty'] !== 'RSA' && !CURVES.has(key['crv'])) return undefined;
-  const members = Object.fromEntries(kind.members.map((name) => [name, key[name]]));
-  const jwk = { kty: String(key['kty']), ...members };
+  const members = imported(Object.fromEntries(kind.members.map((name) => [name, key[name]])));
+  if (members === undefined) return undefined;
+  return JSON.stringify({ ...(kid !== undefined && { kid }), ...(alg !== undefined && { alg }), ...members });
+}
+
+/** As OpenSSL writes it: one text for one key. undefined: it is none, or a weak one. */
+function imported(jwk: Fields): Fields | undefined {
+  const encoded = Object.entries(jwk).filter(([name]) => name !== 'kty' && name !== 'crv');
+  if (!encoded.every(([, value]) => typeof value === 'string' && BASE64URL.test(value))) return undefined;
   try {
-    const { modulusLength = MIN_RSA_BITS } =
-      createPublicKey({ key: jwk, format: 'jwk' }).asymmetricKeyDetails ?? {};
-    if (modulusLength < MIN_RSA_BITS) return undefined;
+    const key = createPublicKey({ key: jwk, format: 'jwk' });
+    const exported: Fields = { ...key.export({ format: 'jwk' }) };
+    if (jwk['kty'] === 'RSA') {
+      const { modulusLength = 0, publicExponent } = key.asymmetricKeyDetails ?? {};
+      if (modulusLength < RSA_BITS.least || modulusLength > RSA_BITS.most) return undefined;
+      if (publicExponent !== 3n && publicExponent !== 65_537n) return undefined;
+      if ((Buffer.from(String(exported['n']), 'base64url').at(-1) ?? 0) % 2 === 0) return undefined;
+    }
+    return Object.fromEntries(Object.keys(jwk).map((name) => [name, exported[name]]));
   } catch {
     // What is no key on its curve is just as useless as one of an unknown kind; the caller counts it.
     return undefined;
   }
-  return JSON.stringify({ ...(kid !== undefined && { kid }), ...(alg !== undefined && { alg }), ...jwk });
 }
 
 function parsed(text: string): unknown {

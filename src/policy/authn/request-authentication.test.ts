@@ -57,7 +57,7 @@ describe('RequestAuthentication', () => {
       {
         issuer: 'https://a.example',
         audiences: [],
-        keys: { kind: 'inline', jwks: expect.stringMatching(/^\{"keys":\[\{"kty":"EC",/) },
+        keys: { kind: 'inline', jwks: expect.stringMatching(/^\{"keys":\[\{"kty":"EC",/) as string },
         fromHeaders: [],
         fromParams: [],
         fromCookies: [],
@@ -167,11 +167,17 @@ describe('a JWKS', () => {
 
   it('leaves out keys of no use, and counts them', () => {
     const good = keyOf('ec');
+    const rsa = keyOf('rsa');
     const weak = jwk(generateKeyPairSync('rsa', { modulusLength: 1024 }).publicKey);
     const useless = [
       { ...good, use: 'enc' },
       { ...good, alg: 'ECDH-ES' },
       { ...good, key_ops: ['encrypt'] },
+      { ...good, alg: 'ES256' },
+      { ...good, kid: '\uD800' },
+      { ...good, kid: 7 },
+      { ...rsa, e: 'BQ' },
+      { ...rsa, n: 'not base64' },
       { ...good, x: 'AAAA' },
       { ...good, crv: 'secp256k1' },
       { kty: 'new' },
