@@ -1,5 +1,5 @@
 import type { AuditEvent, AuditLog } from '../../src/audit/index.ts';
-import type { IssuedSvid } from '../../src/authority/index.ts';
+import type { IssuedChain } from '../../src/authority/index.ts';
 import type { DiscoveryObserver } from '../../src/discovery/index.ts';
 import { keyOf, MESH_KINDS, type Mesh, type MeshNotice } from '../../src/mesh/index.ts';
 import { createHash } from 'node:crypto';
@@ -96,7 +96,7 @@ export function discoveryObserver(
 
 /** What an audit event says of every SVID, whoever it is for. */
 export function issuance(
-  svid: IssuedSvid,
+  svid: IssuedChain,
 ): Pick<Extract<AuditEvent, { event: 'svid.issued' }>, 'event' | 'id' | 'serial' | 'digest' | 'notAfter'> {
   const leaf = svid.chain[0];
   return {
@@ -128,6 +128,7 @@ export function proxiesObserver({ audit, metrics, log }: Witnesses): ProxiesObse
         id: workload.id.uri,
         factor: 'renewal',
         detail: why,
+        leftOut: 0,
       });
       log.warn({ pod: keyOf(workload.pod), id: workload.id.uri }, `SVID refused: ${why}`);
     },
