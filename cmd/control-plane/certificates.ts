@@ -59,7 +59,7 @@ function certificateObserver({ audit, metrics, log }: Witnesses, refusals: Throt
         tokenId: workload.tokenId,
         factors: workload.factors.map(({ factor, outcome }) => ({ factor, outcome })),
       });
-      log.info({ pod, id: issued.id.uri, serial: issued.serial, reason: 'request' }, 'SVID issued');
+      log.debug({ pod, id: issued.id.uri, serial: issued.serial, reason: 'request' }, 'SVID issued');
     },
     refused: (workload, { field, detail }): void => {
       const pod = keyOf(workload.pod);

@@ -2,7 +2,7 @@ import type { AuditEvent, AuditLog } from '../../src/audit/index.ts';
 import type { IssuedChain } from '../../src/authority/index.ts';
 import type { DiscoveryObserver } from '../../src/discovery/index.ts';
 import { keyOf, MESH_KINDS, type Mesh, type MeshNotice } from '../../src/mesh/index.ts';
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { ProxiesObserver } from '../../src/proxy/index.ts';
 import type { Logger, Metrics } from '../../src/telemetry/index.ts';
 import type { Throttle } from './throttle.ts';
@@ -103,7 +103,7 @@ export function issuance(
     event: 'svid.issued',
     id: svid.id.uri,
     serial: svid.serial,
-    digest: leaf === undefined ? '' : createHash('sha256').update(leaf).digest('hex'),
+    digest: leaf === undefined ? '' : hash('sha256', leaf),
     notAfter: new Date(svid.notAfterMs).toISOString(),
   };
 }

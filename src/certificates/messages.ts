@@ -48,32 +48,43 @@ export function requestReader(root: protobuf.Root): ReadRequest {
   };
 }
 
+/** Key of `cert_chain`: field 1, length-delimited. */
 const CERT_CHAIN = 0x0a;
+const NEXT_BLOCK = '\n-----BEGIN ';
+
+interface Issuer {
+  readonly certificate: Buffer | undefined;
+  readonly bundle: TrustBundle;
+  /** The elements after the leaf. */
+  readonly elements: Buffer;
+}
 
 /** Writes an `IstioCertificateResponse`. What responses have in common, issuer and bundle, is encoded once. */
 export class ResponseWriter {
-  #last:
-    | { readonly issuer: Buffer | undefined; readonly bundle: TrustBundle; readonly bytes: Buffer }
-    | undefined;
+  #issuer: Issuer | undefined;
 
-  write(issued: IssuedChain, bundle: TrustBundle): Buffer {
-    const [leaf = '', ...issuers] = issued.chainPem.split(/(?=-----BEGIN )/u);
-    const issuer = issued.chain[1];
-    if (this.#last?.issuer !== issuer || this.#last?.bundle !== bundle) {
-      this.#last = { issuer, bundle, bytes: Buffer.concat([...issuers, bundle.toPem()].map(element)) };
+  write({ chain, chainPem }: IssuedChain, bundle: TrustBundle): Buffer {
+    const leafLength = chainPem.indexOf(NEXT_BLOCK) + 1;
+    if (this.#issuer?.certificate !== chain[1] || this.#issuer?.bundle !== bundle) {
+      const elements = [chainPem.slice(leafLength), bundle.toPem()].map(element);
+      this.#issuer = { certificate: chain[1], bundle, elements: Buffer.concat(elements) };
     }
-    return Buffer.concat([element(leaf), this.#last.bytes]);
+    const { elements } = this.#issuer;
+    const size = sizeOf(leafLength);
+    const out = Buffer.allocUnsafe(1 + size.length + leafLength + elements.length);
+    out[0] = CERT_CHAIN;
+    out.set(size, 1);
+    out.write(chainPem.slice(0, leafLength), 1 + size.length, 'latin1');
+    out.set(elements, 1 + size.length + leafLength);
+    return out;
   }
 }
 
-/** @param text below 2 MiB */
 function element(text: string): Buffer {
-  const { length } = text;
-  const size =
-    length < 0x80
-      ? [length]
-      : length < 0x4000
-        ? [(length & 0x7f) | 0x80, length >> 7]
-        : [(length & 0x7f) | 0x80, ((length >> 7) & 0x7f) | 0x80, length >> 14];
-  return Buffer.concat([Buffer.of(CERT_CHAIN, ...size), Buffer.from(text, 'latin1')]);
+  return Buffer.concat([Buffer.of(CERT_CHAIN, ...sizeOf(text.length)), Buffer.from(text, 'latin1')]);
+}
+
+/** A length as a varint. */
+function sizeOf(length: number): readonly number[] {
+  return length < 0x80 ? [length] : [(length & 0x7f) | 0x80, ...sizeOf(length >>> 7)];
 }
