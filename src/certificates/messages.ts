@@ -16,8 +16,14 @@ interface RawRequest {
   /** protobufjs reads an int64 as an object that prints as its digits. */
   readonly validity_duration: { toString(): string };
   readonly metadata?: {
-    readonly fields: Readonly<Record<string, { readonly stringValue?: string | null }>>;
+    readonly fields: Readonly<Record<string, RawValue>>;
   } | null;
+}
+
+/** Which kind it has is said by `kind` alone: the members of the others read as their defaults. */
+interface RawValue {
+  readonly kind?: string;
+  readonly stringValue: string;
 }
 
 /** Metadata by which other authorities are asked for something else than the caller's own identity from the one signer. */
@@ -40,7 +46,7 @@ export function requestReader(root: protobuf.Root): ReadRequest {
     }
     for (const [name, why] of Object.entries(REFUSED_METADATA)) {
       const value = raw.metadata?.fields[name];
-      if (value !== undefined && value.stringValue !== '') {
+      if (value?.kind !== undefined && !(value.kind === 'stringValue' && value.stringValue === '')) {
         throw new RequestError('metadata', `the request's metadata has ${name}: ${why}; leave it out`);
       }
     }
