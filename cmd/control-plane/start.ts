@@ -182,7 +182,13 @@ async function wire(
     dataDir,
     handlers: operatorHandlers({
       authority,
-      rotation: new RootRotation({ authority, proxies, streams: () => discovery.streams(), audit, log }),
+      rotation: new RootRotation({
+        ...witnesses,
+        authority,
+        proxies,
+        streams: () => discovery.streams(),
+        unawareUntilMs: () => certificates.unawareUntilMs(),
+      }),
       mesh,
       issuer,
       audience: config.audience,

@@ -5,6 +5,7 @@ import type { ProvenWorkload, Verdict } from '../attestation/index.ts';
 import { RequestError } from './errors.ts';
 import { requestReader, ResponseWriter, type ReadRequest } from './messages.ts';
 import type { CertificateServiceOptions } from './types.ts';
+import { ToldBundles } from './told-bundles.ts';
 import { grantedMs } from './validity.ts';
 
 /** `istio.v1.auth.IstioCertificateService`, for a grpc-js server. */
@@ -12,6 +13,11 @@ export interface CertificateService {
   readonly name: string;
   readonly definition: grpc.ServiceDefinition;
   readonly implementation: grpc.UntypedServiceImplementation;
+  /**
+   * When the last certificate ends that was given out with another bundle than the present one, ms since the epoch; 0:
+   * none was, as far as this process knows. Until then its holder may not know the present roots, and nothing tells.
+   */
+  unawareUntilMs(): number;
 }
 
 type BytesCall = grpc.ServerUnaryCall<Buffer, Buffer>;
@@ -59,6 +65,7 @@ export function certificateService(options: CertificateServiceOptions): Certific
         responseDeserialize: same,
       },
     },
+    unawareUntilMs: () => server.unawareUntilMs(),
     implementation: {
       [METHOD]: (call: BytesCall, callback: grpc.sendUnaryData<Buffer>): void => {
         void server.answer(call, callback);
@@ -71,11 +78,16 @@ class CertificateServer {
   readonly #options: CertificateServiceOptions;
   readonly #read: ReadRequest;
   readonly #writer = new ResponseWriter();
+  readonly #told = new ToldBundles();
   #attesting = 0;
 
   constructor(options: CertificateServiceOptions) {
     this.#options = options;
     this.#read = requestReader(options.root);
+  }
+
+  unawareUntilMs(): number {
+    return this.#told.othersEndMs(this.#options.bundle());
   }
 
   /** Never rejects. */
@@ -111,7 +123,9 @@ class CertificateServer {
     let issued: IssuedChain;
     try {
       issued = this.#issue(workload, call.request);
-      response = this.#writer.write(issued, this.#options.bundle());
+      const bundle = this.#options.bundle();
+      response = this.#writer.write(issued, bundle);
+      this.#told.add(bundle, issued.notAfterMs);
     } catch (error) {
       callback(this.#refuse(workload, error));
       return;
