@@ -11,6 +11,7 @@ import { DirectorySource } from '../../src/sources/directory/index.ts';
 import { envoySchema, operatorSchema } from '../schema.ts';
 import { createAuthenticator } from './authenticator.ts';
 import { publishBundle, publishedBundle } from './bundle-files.ts';
+import { openCertificates } from './certificates.ts';
 import { openGrpcServer } from './grpc-server.ts';
 import { renewForSigner, RootRotation } from './root-rotation.ts';
 import { watchPolicies } from './policy-warnings.ts';
@@ -151,6 +152,15 @@ async function wire(
     random: Math.random,
     order: pushOrder,
   });
+  const certificates = openCertificates({
+    config,
+    authority,
+    schema,
+    attestor,
+    witnesses,
+    callers,
+    refusals,
+  });
   const serving = servingCredentials({
     authority,
     id: SpiffeId.workload(trustDomain, 'countersign-system', 'control-plane'),
@@ -172,7 +182,13 @@ async function wire(
     dataDir,
     handlers: operatorHandlers({
       authority,
-      rotation: new RootRotation({ authority, proxies, streams: () => discovery.streams(), audit, log }),
+      rotation: new RootRotation({
+        ...witnesses,
+        authority,
+        proxies,
+        streams: () => discovery.streams(),
+        unawareUntilMs: () => certificates.unawareUntilMs(),
+      }),
       mesh,
       issuer,
       audience: config.audience,
@@ -189,6 +205,7 @@ async function wire(
     listen: config.listen,
     credentials: serving.credentials,
     discovery,
+    certificates,
     schema,
     maxMessageBytes: config.limits.maxMessageBytes,
   });
