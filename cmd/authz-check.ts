@@ -2,9 +2,8 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { SpiffeId } from '../src/identity/index.ts';
 import {
   type MeshSettings,
-  evaluate,
+  judge,
   parseTime,
-  policiesFor,
   ruleName,
   type Decision,
   type Protocol,
@@ -55,7 +54,7 @@ export function authzCheckCommand(): Command {
       parsePodName,
     )
     .option('--labels <k=v,...>', "the called workload's labels, where no Pod manifest has them", parseLabels)
-    .option('--from <spiffeid>', 'the caller; absent: not authenticated', parseCaller)
+    .option('--from <spiffeid>', 'the caller; absent: not authenticated, in plaintext', parseCaller)
     .addOption(new Option('--protocol <protocol>').choices(['http', 'tcp']).default('http'))
     .option('--method <method>', 'HTTP method', 'GET')
     .option('--path <path>', 'HTTP path, query included', '/')
@@ -73,17 +72,14 @@ export function authzCheckCommand(): Command {
       ).choices(['allow', 'deny']),
     )
     .option('--at <time>', 'when the request arrives, as 2027-01-31T18:00:00Z (default: now)', parseAt)
-    .option('--claims <file>', "the verified token's payload: a JSON or YAML mapping; absent: no token")
+    .option('--claims <file>', "the payload of the request's token, a JSON or YAML mapping; absent: no token")
     .option('--filter-metadata <file>', "what other filters wrote: {'envoy.filters.http.x': {key: value}}");
   return addAuthzOptions(command, 'table').action(async (flags: Flags) => {
     const request = await requestOf(flags);
     const settings = await settingsOf(flags, flags.from?.trustDomain.name ?? 'cluster.local');
     const input = await readPolicies(flags, settings);
     const target = { namespace: flags.to.namespace, labels: labelsOf(flags, input, settings) };
-    const decision = evaluate(policiesFor(input.policies, target, settings), request, {
-      settings,
-      nowMs: Date.now,
-    });
+    const decision = judge(input, target, request, { settings, nowMs: Date.now });
     if (flags.output === 'table') process.stdout.write(inWords(decision, request.authorizerSays));
     else printData(decision, flags.output);
     process.exitCode = exitCode(decision, request.authorizerSays);
@@ -93,13 +89,13 @@ export function authzCheckCommand(): Command {
 /** @throws Error where the answer depends on labels that nobody gave: a DENY that selects by them would be lost */
 function labelsOf(
   { to, labels }: Flags,
-  { pods, policies }: AuthzInput,
+  { pods, policies, requestAuthentications, peerAuthentications }: AuthzInput,
   { rootNamespace }: MeshSettings,
 ): Readonly<Record<string, string>> {
   const name = `${to.namespace}/${to.name}`;
   const pod = pods.get(name);
   if (pod === undefined) {
-    const selective = policies.find(
+    const selective = [...policies, ...requestAuthentications, ...peerAuthentications].find(
       ({ namespace, selector }) =>
         (namespace === to.namespace || namespace === rootNamespace) && Object.keys(selector).length > 0,
     );

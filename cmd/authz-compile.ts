@@ -1,9 +1,12 @@
 import { Command, Option } from 'commander';
 import {
   compile,
+  compileRequestAuthentications,
+  parseRuleName,
   policiesFor,
   ruleName,
   type CompileNote,
+  type JwtAuthnFilter,
   type Protocol,
   type RbacFilter,
 } from '../src/policy/index.ts';
@@ -27,25 +30,33 @@ interface Flags extends AuthzFlags {
 
 export function authzCompileCommand(): Command {
   const command = new Command('compile')
-    .description("print the RBAC filters of one workload, in Envoy's JSON form and order")
+    .description("print the filters of one workload, in Envoy's JSON form and order")
     .requiredOption('--namespace <name>', "the workload's namespace")
     .option('--labels <k=v,...>', "the workload's labels", parseLabels, {})
     .option('--port <n>', 'its one port; absent: filters for any port', parsePort)
     .addOption(new Option('--protocol <protocol>').choices(['http', 'tcp']).default('http'));
   return addAuthzOptions(command, 'json').action(async (flags: Flags) => {
     const settings = await settingsOf(flags, 'cluster.local');
-    const { policies } = await readPolicies(flags, settings);
+    const { policies, requestAuthentications } = await readPolicies(flags, settings);
     const selected = policiesFor(policies, flags, settings);
+    const verifying = policiesFor(requestAuthentications, flags, settings);
     const { custom, audit, deny, allow, notes } = compile(selected, {
       protocol: flags.protocol,
       settings,
       ...(flags.port !== undefined && { port: flags.port }),
     });
     for (const note of notes) process.stderr.write(`${renderNote(note)}\n`);
+    // The control plane has the keys behind addresses, a command does not.
+    const authn =
+      flags.protocol === 'http' ? compileRequestAuthentications(verifying, () => undefined) : undefined;
+    for (const { policy, message } of authn?.notes ?? [])
+      process.stderr.write(`note RequestAuthentication ${policy}: ${message}\n`);
+    const jwt = authn?.filter === undefined ? [] : [authn.filter];
     const judging = [...(custom ? [custom.select] : []), audit, deny, allow];
-    if (flags.output === 'table') process.stdout.write(table(judging));
+    if (flags.output === 'table') process.stdout.write(table(jwt, judging));
     else {
-      const filters = custom ? [custom.select, custom.ask, audit, deny, allow] : judging;
+      const asking = custom ? [custom.select, custom.ask] : [];
+      const filters = [...asking, ...jwt, audit, deny, allow];
       if (flags.output === 'yaml') process.stdout.write(explainedYaml(filters, selected));
       else printData({ filters }, flags.output);
     }
@@ -56,7 +67,10 @@ function renderNote({ rule, port, message }: CompileNote): string {
   return `warning ${ruleName(rule)}${port === undefined ? '' : ` on port ${port}`}: ${message}`;
 }
 
-function table(filters: readonly RbacFilter[]): string {
+function table(jwt: readonly JwtAuthnFilter[], filters: readonly RbacFilter[]): string {
+  const tokens = jwt.flatMap(({ name, typed_config: { providers } }) =>
+    Object.keys(providers).flatMap((rule) => (parseRuleName(rule) ? [[name, 'JWT', 'verify', rule]] : [])),
+  );
   const rows = filters.flatMap(({ name, typed_config: config }) => [
     ...Object.keys(config.rules?.policies ?? {}).map((rule) => [
       name,
@@ -71,5 +85,5 @@ function table(filters: readonly RbacFilter[]): string {
       rule,
     ]),
   ]);
-  return formatTable(['filter', 'action', 'mode', 'rule'], rows);
+  return formatTable(['filter', 'action', 'mode', 'rule'], [...tokens, ...rows]);
 }

@@ -4,9 +4,12 @@ import {
   ruleName,
   type AuthorizationPolicy,
   type ExtAuthzFilter,
+  type JwtAuthnFilter,
   type RbacFilter,
 } from '../src/policy/index.ts';
 import { printable } from '../src/text/index.ts';
+
+type Filter = RbacFilter | ExtAuthzFilter | JwtAuthnFilter;
 
 /** Longer comments are cut: they are read by people. Characters. */
 const MAX_COMMENT = 400;
@@ -15,6 +18,7 @@ const MAX_COMMENT = 400;
 const PURPOSES: Readonly<Record<string, string>> = {
   custom: 'CUSTOM: marks the requests that the external authorizer is asked about; decides nothing itself.',
   ext_authz: 'Asks the external authorizer about the marked requests; what it denies is denied.',
+  jwt: 'Verifies the token of a request: one that no rule takes is answered 401, as are two; a request without one passes on.',
   audit: 'AUDIT: writes down which requests matched; decides nothing.',
   deny: 'DENY: refuses what any of its rules matches.',
   allow: 'ALLOW: refuses what none of its rules matches.',
@@ -24,10 +28,7 @@ const REHEARSAL = ' Its shadow rules are written to the access log, and decide n
 const CLOSED = ' It has no rules here: nothing passes.';
 
 /** The filters of a workload as YAML, each filter and each rule with a comment on what it does. Equal input gives equal bytes. */
-export function explainedYaml(
-  filters: readonly (RbacFilter | ExtAuthzFilter)[],
-  policies: readonly AuthorizationPolicy[],
-): string {
+export function explainedYaml(filters: readonly Filter[], policies: readonly AuthorizationPolicy[]): string {
   // As a plain `stringify` writes it: without anchors.
   const document = new Document({ filters }, { aliasDuplicateObjects: false });
   const rules = new Map(policies.flatMap((policy) => explainedRules(policy)));
@@ -61,10 +62,10 @@ function explainRules(compiled: YAMLMap, rules: ReadonlyMap<string, string>): vo
   }
 }
 
-function purposeOf({ name, typed_config: config }: RbacFilter | ExtAuthzFilter): string {
+function purposeOf({ name, typed_config: config }: Filter): string {
   const kind = name.slice(name.lastIndexOf('.') + 1);
   const purpose = PURPOSES[kind] ?? name;
-  if (kind === 'ext_authz') return purpose;
+  if (kind === 'ext_authz' || kind === 'jwt') return purpose;
   const { rules, shadow_rules: shadow } = config as RbacFilter['typed_config'];
   if (kind === 'custom') return purpose;
   const rehearsal = shadow === undefined ? '' : REHEARSAL;

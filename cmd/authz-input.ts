@@ -1,9 +1,14 @@
 import { loadManifests, type Manifest, type ManifestProblem } from '../src/sources/manifests/index.ts';
 import {
   parseAuthorizationPolicy,
+  parsePeerAuthentication,
+  parseRequestAuthentication,
   type AuthorizationPolicy,
+  type Documents,
   type Issue,
   type ParseOptions,
+  type PeerAuthentication,
+  type RequestAuthentication,
 } from '../src/policy/index.ts';
 
 /** What is found about a place in the `-f` files. Line 0: the file as a whole could not be read. */
@@ -19,10 +24,12 @@ export interface InputPod {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** A document of the policy language, of any kind. */
+export type PolicyDocument = AuthorizationPolicy | RequestAuthentication | PeerAuthentication;
+
 /** What the `-f` files of an authz command hold. */
-export interface AuthzInput {
-  readonly policies: readonly AuthorizationPolicy[];
-  readonly manifestOf: ReadonlyMap<AuthorizationPolicy, Manifest>;
+export interface AuthzInput extends Documents {
+  readonly manifestOf: ReadonlyMap<PolicyDocument, Manifest>;
   /** By `namespace/name`. */
   readonly pods: ReadonlyMap<string, InputPod>;
   /** Documents of other kinds, as they stand. */
@@ -38,35 +45,67 @@ export async function readAuthzInput(
 ): Promise<AuthzInput> {
   const { documents, problems } = await loadManifests(files, options.stdin);
   const findings = problems.map(ofProblem);
-  const manifestOf = new Map<AuthorizationPolicy, Manifest>();
-  const policies = new Map<string, AuthorizationPolicy>();
+  const manifestOf = new Map<PolicyDocument, Manifest>();
   const pods = new Map<string, InputPod>();
   const others: Manifest[] = [];
-  for (const manifest of documents) {
-    if (manifest.value['kind'] === 'Pod') addPod(manifest, pods);
-    if (manifest.value['kind'] !== 'AuthorizationPolicy') {
+  const reader = <T extends PolicyDocument>(
+    parse: (value: unknown, options: ParseOptions) => Outcome<T>,
+  ): Reader<T> => {
+    const known = new Map<string, T>();
+    return {
+      known,
+      read: (manifest) => {
+        const parsed = parse(manifest.value, options);
+        findings.push(...parsed.issues.map((issue) => findingAt(manifest, issue)));
+        if (!parsed.ok) return;
+        const key = `${parsed.policy.namespace}/${parsed.policy.name}`;
+        const before = known.get(key);
+        const first = before && manifestOf.get(before);
+        if (first === undefined) {
+          known.set(key, parsed.policy);
+          manifestOf.set(parsed.policy, manifest);
+          return;
+        }
+        const message = `${String(manifest.value['kind'])} ${key} is already defined at ${first.file}:${first.line}; remove one of the two`;
+        const issue: Issue = { severity: 'error', path: 'metadata.name', message };
+        findings.push({ ...findingAt(manifest, issue), line: manifest.line });
+      },
+    };
+  };
+  const policies = reader(parseAuthorizationPolicy);
+  const requestAuthentications = reader(parseRequestAuthentication);
+  const peerAuthentications = reader(parsePeerAuthentication);
+  const readers: Readonly<Record<string, (manifest: Manifest) => void>> = {
+    AuthorizationPolicy: policies.read,
+    RequestAuthentication: requestAuthentications.read,
+    PeerAuthentication: peerAuthentications.read,
+    Pod: (manifest) => {
+      addPod(manifest, pods);
       others.push(manifest);
-      continue;
-    }
-    const parsed = parseAuthorizationPolicy(manifest.value, options);
-    findings.push(...parsed.issues.map((issue) => findingAt(manifest, issue)));
-    if (!parsed.ok) continue;
-    const key = `${parsed.policy.namespace}/${parsed.policy.name}`;
-    const known = policies.get(key);
-    const first = known && manifestOf.get(known);
-    if (first === undefined) {
-      policies.set(key, parsed.policy);
-      manifestOf.set(parsed.policy, manifest);
-      continue;
-    }
-    const message = `AuthorizationPolicy ${key} is already defined at ${first.file}:${first.line}; remove one of the two`;
-    findings.push({
-      ...findingAt(manifest, { severity: 'error', path: 'metadata.name', message }),
-      line: manifest.line,
-    });
+    },
+  };
+  for (const manifest of documents) {
+    const kind = String(manifest.value['kind']);
+    if (Object.hasOwn(readers, kind)) readers[kind]?.(manifest);
+    else others.push(manifest);
   }
-  const failed = findings.some(({ severity }) => severity === 'error');
-  return { policies: [...policies.values()], manifestOf, pods, others, findings, failed };
+  return {
+    policies: [...policies.known.values()],
+    requestAuthentications: [...requestAuthentications.known.values()],
+    peerAuthentications: [...peerAuthentications.known.values()],
+    ...{ manifestOf, pods, others, findings },
+    failed: findings.some(({ severity }) => severity === 'error'),
+  };
+}
+
+type Outcome<T> =
+  | { readonly ok: true; readonly policy: T; readonly issues: readonly Issue[] }
+  | { readonly ok: false; readonly issues: readonly Issue[] };
+
+interface Reader<T> {
+  /** By `namespace/name`. */
+  readonly known: ReadonlyMap<string, T>;
+  readonly read: (manifest: Manifest) => void;
 }
 
 /** `error shop.yaml:12 spec.rules[0].to: ...` */

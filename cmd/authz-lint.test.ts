@@ -72,6 +72,49 @@ describe('authz lint', () => {
     expect(exitCode).toBe(0);
   });
 
+  it('judges RequestAuthentication and PeerAuthentication, alone and together', async () => {
+    const of = (kind: string, name: string, spec: string): string =>
+      policy(name, spec).replace('AuthorizationPolicy', kind);
+    const onTokens = '{rules: [{from: [{source: {requestPrincipals: ["*"]}}]}]}';
+    const good = 'jwtRules: [{issuer: i, jwksUri: "https://i.example"}]';
+    const path = await file(
+      'a.yaml',
+      [
+        surroundings,
+        policy('tokens', onTokens),
+        of('PeerAuthentication', 'b', '{mtls: {mode: STRICT}}'),
+        of('PeerAuthentication', 'a', '{mtls: {mode: STRICT}}'),
+        of('RequestAuthentication', 'other', `{selector: {matchLabels: {app: none}}, ${good}}`),
+      ].join(''),
+    );
+    const { out, exitCode } = await lint('-f', path, '-o', 'json');
+    const { findings } = JSON.parse(out) as { findings: { code: string; object: string; path: string }[] };
+    expect(findings.map(({ code, object, path: at }) => [code, object, at])).toEqual(
+      expect.arrayContaining([
+        ['shadowed-rule', 'PeerAuthentication shop/b', 'metadata.name'],
+        ['selects-nothing', 'RequestAuthentication shop/other', 'spec.selector'],
+        [
+          'unverified-token',
+          'AuthorizationPolicy shop/tokens',
+          'spec.rules[0].from[0].source.requestPrincipals',
+        ],
+        ['http-on-tcp', 'AuthorizationPolicy shop/tokens', 'spec.rules[0]'],
+      ]),
+    );
+    expect(findings).toHaveLength(4);
+    expect(exitCode).toBe(0);
+    await writeFile(path, policy('tokens', onTokens));
+    expect((await lint('-f', path)).out).toMatch(
+      /unverified-token +spec\.rules\[0\]\.from\[0\]\.source\.requestPrincipals: no Req/,
+    );
+    await writeFile(path, of('RequestAuthentication', 'r', '{jwtRules: [{isuer: i}]}'));
+    expect((await lint('-f', path)).out).toMatch(/a\.yaml:5 .* unknown field "isuer"; did you mean issuer\?/);
+    await writeFile(path, `${policy('tokens', onTokens)}${of('RequestAuthentication', 'r', `{${good}}`)}`);
+    expect(await lint('-f', path, '-o', 'junit')).toMatchObject({
+      out: expect.stringContaining('name="RequestAuthentication shop/r"/>') as string,
+    });
+  });
+
   it('exit 1 on errors, with file and line; the other policies are judged all the same', async () => {
     const path = await file(
       'a.yaml',

@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import packageJson from '../package.json' with { type: 'json' };
-import { lintTogether } from '../src/policy/index.ts';
+import { lintAuthn, lintTogether } from '../src/policy/index.ts';
 import { findingAt, readAuthzInput, renderFinding, type AuthzInput, type Finding } from './authz-input.ts';
 import { addAuthzOptions, configuredSettings, settingsFrom, type AuthzFlags } from './authz-options.ts';
 import { surroundingsOf } from './authz-surroundings.ts';
@@ -24,7 +24,8 @@ export function authzLintCommand(): Command {
     const input = await readAuthzInput(flags.file, { rootNamespace, nowMs: Date.now, stdin: process.stdin });
     const { trustDomain, trustDomainAliases = [] } = configured;
     const trustDomains = trustDomain === undefined ? undefined : [trustDomain, ...trustDomainAliases];
-    const together = lintTogether(input.policies, surroundingsOf(input, settings, trustDomains));
+    const surroundings = surroundingsOf(input, settings, trustDomains);
+    const together = [...lintTogether(input.policies, surroundings), ...lintAuthn(input, surroundings)];
     const findings = [
       ...input.findings,
       ...together.flatMap(({ policy, ...issue }) => {
@@ -79,8 +80,8 @@ function junitCases(
     file: list[0]?.file ?? '',
     failure: list.map(renderFinding).join('\n'),
   }));
-  const passed = [...manifestOf].flatMap(([{ namespace, name }, { file }]) => {
-    const object = `AuthorizationPolicy ${namespace}/${name}`;
+  const passed = [...manifestOf].flatMap(([{ namespace, name }, { file, value }]) => {
+    const object = `${String(value['kind'])} ${namespace}/${name}`;
     return errors.has(object) ? [] : [{ name: object, file }];
   });
   return [...failed, ...passed];

@@ -1,7 +1,8 @@
 import {
   selects,
-  type AuthorizationPolicy,
+  type AuthnSurroundings,
   type MeshSettings,
+  type Selecting,
   type Surroundings,
 } from '../src/policy/index.ts';
 import type { Manifest } from '../src/sources/manifests/index.ts';
@@ -20,7 +21,7 @@ export function surroundingsOf(
   { pods, others }: AuthzInput,
   settings: MeshSettings,
   trustDomains: readonly string[] | undefined,
-): Surroundings {
+): Surroundings & AuthnSurroundings {
   const accounts = ofKind(others, 'ServiceAccount').map(placeOf);
   const namespaces = new Set([
     ...ofKind(others, 'Namespace').map(({ value }) => String(mapping(value['metadata'])['name'])),
@@ -32,7 +33,7 @@ export function surroundingsOf(
     ...[...namespaces].map((namespace) => `${namespace}/default`),
   ]);
   const ports = ofKind(others, 'Service').flatMap(tcpPortsOf);
-  const selected = (policy: AuthorizationPolicy): InputPod[] =>
+  const selected = (policy: Selecting): InputPod[] =>
     [...pods.values()].filter((pod) => selects(policy, pod, settings));
   return {
     rootNamespace: settings.rootNamespace,
@@ -41,7 +42,10 @@ export function surroundingsOf(
     ...(accounts.length > 0 && {
       hasServiceAccount: (namespace, name): boolean => names.has(`${namespace}/${name}`),
     }),
-    ...(pods.size > 0 && { selectsAny: (policy): boolean => selected(policy).length > 0 }),
+    ...(pods.size > 0 && {
+      selectsAny: (policy): boolean => selected(policy).length > 0,
+      shareAny: (one, other): boolean => selected(one).some((pod) => selects(other, pod, settings)),
+    }),
     tcpPorts: (policy): readonly number[] => {
       const met = ports.filter(({ serves }) => selected(policy).some(serves));
       return [...new Set(met.map(({ port }) => port))].toSorted((a, b) => a - b);

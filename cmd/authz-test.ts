@@ -35,7 +35,8 @@ export function authzTestCommand(): Command {
         ...(await settingsOf(flags, 'cluster.local')),
         ...(trustDomain !== undefined && { trustDomain }),
       };
-      const { policies, pods } = await readPolicies(flags, settings);
+      const input = await readPolicies(flags, settings);
+      const { pods } = input;
       const known = await readCases(flags.test, settings.trustDomain);
       for (const { each, file, line } of known) {
         if (each.labels === undefined && !pods.has(`${each.namespace}/${each.pod}`))
@@ -44,7 +45,7 @@ export function authzTestCommand(): Command {
           );
       }
       const world = {
-        policies,
+        ...input,
         settings,
         nowMs: Date.now,
         labelsOf: (namespace: string, pod: string) => pods.get(`${namespace}/${pod}`)?.labels,

@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { someJwks } from '../src/policy/authn/testing.ts';
 import { authzCheckCommand } from './authz-check.ts';
 import { runInProcess, type Ran } from '../test/harness/command.ts';
 import { authzCompileCommand } from './authz-compile.ts';
@@ -18,6 +19,14 @@ spec:
   rules:
     - from: [{source: {principals: [cluster.local/ns/shop/sa/web]}}]
       to: [{operation: {methods: [GET], paths: [/api/*]}}]
+`;
+const tokens = `---
+apiVersion: security.countersign.dev/v1
+kind: RequestAuthentication
+metadata: {name: people, namespace: shop}
+spec:
+  selector: {matchLabels: {app: cart}}
+  jwtRules: [{issuer: "https://i.example", audiences: [cart], jwksUri: "https://i.example/keys"}]
 `;
 const web = 'spiffe://cluster.local/ns/shop/sa/web';
 
@@ -95,20 +104,52 @@ describe('authz check', () => {
         - {key: "request.auth.claims[roles]", values: [buyer]}
         - {key: "experimental.envoy.filters.http.x[tier]", values: [gold]}
 `;
-    await writeFile(file, `${manifests.trimEnd()}${when}`);
+    await writeFile(file, `${manifests.trimEnd()}${when}${tokens}`);
     const payload = join(directory, 'payload.json');
     const metadata = join(directory, 'metadata.yaml');
-    await writeFile(payload, '{"iss": "i", "sub": "s", "roles": ["seller", "buyer"]}');
+    await writeFile(
+      payload,
+      '{"iss": "https://i.example", "aud": "cart", "sub": "s", "roles": ["seller", "buyer"]}',
+    );
     await writeFile(metadata, 'envoy.filters.http.x: {tier: gold}');
     const call = ['--to', 'shop/cart-0', '--from', web, '--path', '/api/x'];
     expect((await check(...call, '--claims', payload, '--filter-metadata', metadata)).out).toMatch(/^ALLOW/);
     const { out } = await check(...call);
     expect(out).toMatch(/failed {3}the request has no verified token, so it has no claim roles/);
+    await writeFile(payload, '{"iss": "https://i.example", "roles": ["buyer"]}');
+    const refused = await check(...call, '--claims', payload);
+    expect(refused.out).toMatch(
+      /^DENY\n {2}reason {3}the token is refused .* is for no audience, .* ask for cart\n$/,
+    );
+    await writeFile(file, `${manifests.trimEnd()}${when}`);
+    expect((await check(...call, '--claims', payload)).out).toMatch(
+      /rules see no token: no RequestAuthentication/,
+    );
     await writeFile(payload, 'aaa.bbb.ccc');
     const { err, exitCode } = await check(...call, '--claims', payload);
     expect(err).toMatch(/holds no JSON or YAML mapping/);
     expect(err).not.toMatch(/aaa/);
     expect(exitCode).toBe(2);
+  });
+
+  it('lets nobody in who comes in plaintext, unless a PeerAuthentication does', async () => {
+    const open = manifests.replace(/ +- from:.*\n +to:.*\n/, '    - {}\n');
+    await writeFile(file, open);
+    expect((await check('--to', 'shop/cart-0')).out).toMatch(
+      /^DENY\n {2}reason {3}the caller comes without mTLS, .* \(STRICT, the default, .*\): let it call through its sidecar/,
+    );
+    const peers = `---
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: cart, namespace: shop}
+spec: {selector: {matchLabels: {app: cart}}, portLevelMtls: {8080: {mode: PERMISSIVE}, 8081: {mode: DISABLE}}}
+`;
+    await writeFile(file, `${open}${peers}`);
+    expect((await check('--to', 'shop/cart-0', '--port', '8080')).out).toMatch(/^ALLOW/);
+    expect((await check('--to', 'shop/cart-0', '--port', '80')).out).toMatch(/^DENY/);
+    expect((await check('--to', 'shop/cart-0', '--port', '8081', '--from', web)).out).toMatch(
+      /^DENY\n.* plaintext alone \(DISABLE, PeerAuthentication shop\/cart\)/,
+    );
   });
 
   it('cannot tell what an external authorizer decides, unless its answer is stated', async () => {
@@ -220,6 +261,29 @@ spec: ${ask}
     expect((await compile('--mesh-config', config, '-o', 'table')).out).toMatch(
       /custom +CUSTOM +ask +ns\[shop\]/,
     );
+  });
+
+  it('prints the filter that verifies tokens before those that look at them, on HTTP alone', async () => {
+    await writeFile(file, `${manifests}${tokens}`);
+    const { out, err } = await compile();
+    const { filters } = JSON.parse(out) as { filters: { name: string }[] };
+    expect(filters.map(({ name }) => name)).toEqual([
+      'countersign.authn.http.jwt',
+      'countersign.authz.http.audit',
+      'countersign.authz.http.deny',
+      'countersign.authz.http.allow',
+    ]);
+    expect(err).toMatch(
+      /^note RequestAuthentication shop\/people: no keys from https:\/\/i\.example\/keys yet/,
+    );
+    expect((await compile('-o', 'yaml')).out).toMatch(/# Verifies the token of a request/);
+    const inline = tokens.replace('jwksUri: "https://i.example/keys"', `jwks: '${someJwks()}'`);
+    await writeFile(file, `${manifests}${inline}`);
+    expect((await compile('-o', 'table')).out).toMatch(
+      /jwt +JWT +verify +ns\[shop\]-policy\[people\]-rule\[0\]/,
+    );
+    expect((await compile('--protocol', 'tcp')).out).not.toContain('authn');
+    expect((await compile('--labels', 'app=other')).out).not.toContain('authn');
   });
 
   it('warns where HTTP rules meet a TCP port', async () => {

@@ -1,6 +1,6 @@
 /**
- * Writes protobufjs descriptors: `gen/envoy.json`, the part of Envoy's schema that Countersign speaks, and
- * `gen/operator.json`, its own API. Envoy's schema comes from a development dependency (docs/decisions/0002);
+ * Writes protobufjs descriptors: `gen/envoy.json`, what the gRPC port speaks (a part of Envoy's schema, and Istio's
+ * call for a certificate), and `gen/operator.json`, its own API. Envoy's schema comes from a development dependency (docs/decisions/0002);
  * nothing of it is copied into this repository.
  */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -22,6 +22,7 @@ const inputs = [
   'envoy/extensions/filters/http/ext_authz/v3/ext_authz.proto',
   'envoy/extensions/filters/network/ext_authz/v3/ext_authz.proto',
   'envoy/extensions/filters/http/jwt_authn/v3/config.proto',
+  new URL('istio/v1/auth/ca.proto', import.meta.url).pathname,
 ];
 
 /** Everything reachable from these stays. */
@@ -38,6 +39,7 @@ const wanted = [
   'envoy.extensions.filters.http.ext_authz.v3.ExtAuthz',
   'envoy.extensions.filters.network.ext_authz.v3.ExtAuthz',
   'envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication',
+  'istio.v1.auth.IstioCertificateService',
 ];
 
 type Json = Record<string, unknown>;

@@ -1,4 +1,4 @@
-import type { Attestor, ProvenWorkload, WorkloadWatch } from '../../src/attestation/index.ts';
+import type { Attestor, ProvenWorkload, Verdict, WorkloadWatch } from '../../src/attestation/index.ts';
 import type { AuditLog } from '../../src/audit/index.ts';
 import type { Admission, Authenticator, Credentials, StreamEnd } from '../../src/discovery/index.ts';
 import { keyOf } from '../../src/mesh/index.ts';
@@ -6,10 +6,9 @@ import type { Proxies } from '../../src/proxy/index.ts';
 import type { Logger, Metrics } from '../../src/telemetry/index.ts';
 import type { Throttle } from './throttle.ts';
 
-export interface AuthenticatorParts {
+/** What it takes to prove a caller, and to tell of those who are refused. */
+export interface AttestationParts {
   readonly attestor: Attestor;
-  readonly watch: WorkloadWatch;
-  readonly proxies: Proxies;
   readonly audit: AuditLog;
   readonly metrics: Metrics;
   readonly log: Logger;
@@ -17,25 +16,36 @@ export interface AuthenticatorParts {
   readonly refusals: Throttle;
 }
 
+export interface AuthenticatorParts extends AttestationParts {
+  readonly watch: WorkloadWatch;
+  readonly proxies: Proxies;
+}
+
+/** The one way in, for a stream and for a call: proves the caller, and tells log, metrics and audit of a refusal. */
+export async function attestCaller(parts: AttestationParts, credentials: Credentials): Promise<Verdict> {
+  const end = parts.metrics.admissionSeconds.startTimer();
+  const verdict = await parts.attestor.attest(credentials.bearer, { address: credentials.peerAddress });
+  end();
+  if (verdict.ok) return verdict;
+  const { factor, detail, claimed } = verdict.refusal;
+  const actor = claimed === undefined ? 'unknown' : `${claimed.namespace}/${claimed.pod ?? '?'}`;
+  const peer = credentials.peerAddress ?? 'unknown';
+  parts.metrics.refused.inc({ factor });
+  parts.refusals.tell(peer, 1, (leftOut) => {
+    parts.audit.record({ event: 'workload.refused', actor, peer, factor, detail, leftOut });
+    parts.log.warn({ actor, peer, factor, leftOut }, `caller refused: ${detail}`);
+  });
+  return verdict;
+}
+
 /** Joins attestation to discovery: a stream's token becomes a proven workload, and that workload's view. */
 export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
   return {
     admit: async (credentials, signal): Promise<Admission> => {
-      const end = parts.metrics.admissionSeconds.startTimer();
-      const verdict = await parts.attestor.attest(credentials.bearer, { address: credentials.peerAddress });
-      end();
+      const verdict = await attestCaller(parts, credentials);
       if (!verdict.ok) {
-        const { refusal } = verdict;
-        const { claimed } = refusal;
-        const actor = claimed === undefined ? 'unknown' : `${claimed.namespace}/${claimed.pod ?? '?'}`;
-        const peer = credentials.peerAddress ?? 'unknown';
-        parts.metrics.refused.inc({ factor: refusal.factor });
-        const { factor, detail } = refusal;
-        parts.refusals.tell(peer, 1, (leftOut) => {
-          parts.audit.record({ event: 'workload.refused', actor, peer, factor, detail, leftOut });
-          parts.log.warn({ actor, peer, factor, leftOut }, `caller refused: ${detail}`);
-        });
-        return { ok: false, end: { code: refusal.code, message: refusal.publicMessage } };
+        const { code, publicMessage } = verdict.refusal;
+        return { ok: false, end: { code, message: publicMessage } };
       }
       signal.throwIfAborted();
       return { ok: true, session: openSession(parts, verdict.workload, credentials) };

@@ -1,6 +1,7 @@
 import * as grpc from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 import type protobuf from 'protobufjs';
+import type { CertificateService } from '../../src/certificates/index.ts';
 import type { DiscoveryServices } from '../../src/discovery/index.ts';
 import { explainListen } from './listen.ts';
 import { reflectionService } from './reflection.ts';
@@ -21,13 +22,16 @@ export async function openGrpcServer(options: {
   readonly listen: ListenAddress;
   readonly credentials: grpc.ServerCredentials;
   readonly discovery: DiscoveryServices;
+  readonly certificates: CertificateService;
   readonly schema: protobuf.Root;
   readonly maxMessageBytes: number;
 }): Promise<GrpcServer> {
-  const { listen, discovery } = options;
+  const { listen, discovery, certificates } = options;
   const server = new grpc.Server({
     'grpc.max_receive_message_length': options.maxMessageBytes,
     'grpc.max_concurrent_streams': 256,
+    // Counters of each call for a service that is not served.
+    'grpc.enable_channelz': 0,
     // A peer that is gone is noticed within 40 s; one that pings more often than every 10 s is cut off.
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
@@ -36,7 +40,7 @@ export async function openGrpcServer(options: {
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(server);
   reflectionService(options.schema).addToServer(server);
-  for (const { definition, implementation } of discovery.services)
+  for (const { definition, implementation } of [...discovery.services, certificates])
     server.addService(definition, implementation);
   const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
   const port = await explainListen(

@@ -1,8 +1,8 @@
 import type { AuditEvent, AuditLog } from '../../src/audit/index.ts';
-import type { IssuedSvid } from '../../src/authority/index.ts';
+import type { IssuedChain } from '../../src/authority/index.ts';
 import type { DiscoveryObserver } from '../../src/discovery/index.ts';
 import { keyOf, MESH_KINDS, type Mesh, type MeshNotice } from '../../src/mesh/index.ts';
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { ProxiesObserver } from '../../src/proxy/index.ts';
 import type { Logger, Metrics } from '../../src/telemetry/index.ts';
 import type { Throttle } from './throttle.ts';
@@ -96,14 +96,14 @@ export function discoveryObserver(
 
 /** What an audit event says of every SVID, whoever it is for. */
 export function issuance(
-  svid: IssuedSvid,
+  svid: IssuedChain,
 ): Pick<Extract<AuditEvent, { event: 'svid.issued' }>, 'event' | 'id' | 'serial' | 'digest' | 'notAfter'> {
   const leaf = svid.chain[0];
   return {
     event: 'svid.issued',
     id: svid.id.uri,
     serial: svid.serial,
-    digest: leaf === undefined ? '' : createHash('sha256').update(leaf).digest('hex'),
+    digest: leaf === undefined ? '' : hash('sha256', leaf),
     notAfter: new Date(svid.notAfterMs).toISOString(),
   };
 }
@@ -128,6 +128,7 @@ export function proxiesObserver({ audit, metrics, log }: Witnesses): ProxiesObse
         id: workload.id.uri,
         factor: 'renewal',
         detail: why,
+        leftOut: 0,
       });
       log.warn({ pod: keyOf(workload.pod), id: workload.id.uri }, `SVID refused: ${why}`);
     },

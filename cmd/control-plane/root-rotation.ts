@@ -13,6 +13,8 @@ export interface RootRotationParts {
   readonly authority: Authority;
   readonly proxies: Proxies;
   readonly streams: () => readonly StreamStatus[];
+  /** When the last certificate ends whose holder was told another bundle and cannot acknowledge; ms, 0: none. */
+  readonly unawareUntilMs: () => number;
   readonly audit: AuditLog;
   readonly log: Logger;
 }
@@ -40,7 +42,7 @@ export class RootRotation {
   /** Who stands in the way of a step, and why, a line each; empty: nobody. */
   lagging(step: RotationStep): readonly string[] {
     const { authority } = this.#parts;
-    if (step === 'activate') return this.#withoutBundle();
+    if (step === 'activate') return [...this.#withoutBundle(), ...this.#unaware()];
     if (step !== 'retire') return [];
     const { otherEndsMs = 0 } = authority.rotation;
     const living =
@@ -114,6 +116,17 @@ export class RootRotation {
         ? [`${client} refused the bundle: ${state.message}`]
         : [`${client} has not acknowledged the bundle yet`];
     });
+  }
+
+  /** Agents ask, and are told nothing in between: what they hold must have been fetched since, or have ended. */
+  #unaware(): readonly string[] {
+    const { authority, unawareUntilMs } = this.#parts;
+    const untilMs = unawareUntilMs();
+    if (authority.nowMs() >= untilMs) return [];
+    const until = new Date(untilMs).toISOString();
+    return [
+      `certificates issued for requests before this bundle live until ${until}: their holders may not know the new root`,
+    ];
   }
 
   /** Live Envoys that run an SVID below the former root, or have not acknowledged the one below the new. */

@@ -9,6 +9,7 @@ import { Proxies, pushOrder, ResourceEncoder } from '../../src/proxy/index.ts';
 import { envoySchema, operatorSchema } from '../schema.ts';
 import { createAuthenticator } from './authenticator.ts';
 import { publishBundle, publishedBundle } from './bundle-files.ts';
+import { openCertificates } from './certificates.ts';
 import { openGrpcServer } from './grpc-server.ts';
 import { openInCluster } from './in-cluster.ts';
 import { renewForSigner, RootRotation } from './root-rotation.ts';
@@ -140,6 +141,15 @@ async function wire(
     random: Math.random,
     order: pushOrder,
   });
+  const certificates = openCertificates({
+    config,
+    authority,
+    schema,
+    attestor,
+    witnesses,
+    callers,
+    refusals,
+  });
   const serving = servingCredentials({
     authority,
     id: SpiffeId.workload(trustDomain, 'countersign-system', 'control-plane'),
@@ -161,7 +171,13 @@ async function wire(
     dataDir,
     handlers: operatorHandlers({
       authority,
-      rotation: new RootRotation({ authority, proxies, streams: () => discovery.streams(), audit, log }),
+      rotation: new RootRotation({
+        ...witnesses,
+        authority,
+        proxies,
+        streams: () => discovery.streams(),
+        unawareUntilMs: () => certificates.unawareUntilMs(),
+      }),
       mesh,
       issuer,
       audience: config.audience,
@@ -178,6 +194,7 @@ async function wire(
     listen: config.listen,
     credentials: serving.credentials,
     discovery,
+    certificates,
     schema,
     maxMessageBytes: config.limits.maxMessageBytes,
   });

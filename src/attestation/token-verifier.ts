@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { createLocalJWKSet, errors, jwtVerify } from 'jose';
 import type { JSONWebKeySet, JWTPayload, JWTVerifyGetKey, JWTVerifyOptions } from 'jose';
 import { claimedBy, parseClaims } from './claims.ts';
@@ -66,27 +66,27 @@ export class TokenVerifier {
     if (bytes > this.#options.maxTokenBytes) {
       return refused(`the token has ${bytes} bytes; at most ${this.#options.maxTokenBytes} are read`);
     }
-    const hash = createHash('sha256').update(token).digest('hex');
-    const claims = this.#verified.get(hash);
+    const tokenHash = hash('sha256', token);
+    const claims = this.#verified.get(tokenHash);
     if (claims !== undefined) return this.#inTime(claims);
-    const running = this.#inFlight.get(hash) ?? this.#start(token, hash);
+    const running = this.#inFlight.get(tokenHash) ?? this.#start(token, tokenHash);
     return running;
   }
 
-  #start(token: string, hash: string): Promise<VerifiedToken> {
-    const running = this.#verifyAnew(token, hash).finally(() => this.#inFlight.delete(hash));
-    this.#inFlight.set(hash, running);
+  #start(token: string, tokenHash: string): Promise<VerifiedToken> {
+    const running = this.#verifyAnew(token, tokenHash).finally(() => this.#inFlight.delete(tokenHash));
+    this.#inFlight.set(tokenHash, running);
     return running;
   }
 
-  async #verifyAnew(token: string, hash: string): Promise<VerifiedToken> {
+  async #verifyAnew(token: string, tokenHash: string): Promise<VerifiedToken> {
     let payload: JWTPayload;
     try {
       payload = await this.#signedPayload(token);
     } catch (error) {
-      return refused(describe(error, this.#options), claimedIn(error, hash));
+      return refused(describe(error, this.#options), claimedIn(error, tokenHash));
     }
-    const parsed = parseClaims(payload, hash);
+    const parsed = parseClaims(payload, tokenHash);
     if (!parsed.ok) return refused(`the token is genuine, but ${parsed.detail}`);
     const audiences = [payload.aud].flat();
     if (audiences.length !== 1) {
@@ -96,7 +96,7 @@ export class TokenVerifier {
       );
     }
     const verdict = this.#inTime(parsed.claims);
-    if (verdict.ok) this.#verified.set(hash, parsed.claims);
+    if (verdict.ok) this.#verified.set(tokenHash, parsed.claims);
     return verdict;
   }
 
@@ -208,10 +208,10 @@ function refused(detail: string, claims?: TokenClaims): VerifiedToken {
 }
 
 /** jose checks the signature before it looks at a claim: these two errors mean that it was valid. */
-function claimedIn(error: unknown, hash: string): TokenClaims | undefined {
+function claimedIn(error: unknown, tokenHash: string): TokenClaims | undefined {
   if (!(error instanceof errors.JWTClaimValidationFailed || error instanceof errors.JWTExpired))
     return undefined;
-  const parsed = parseClaims(error.payload, hash);
+  const parsed = parseClaims(error.payload, tokenHash);
   return parsed.ok ? parsed.claims : undefined;
 }
 

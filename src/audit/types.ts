@@ -23,16 +23,25 @@ export type AuditEvent =
       /** SHA-256 of the leaf's DER, hex: what Envoy shows as the peer certificate's digest. */
       readonly digest: string;
       readonly notAfter: string;
-      /** `serving`: the control plane's own certificate; its actor is `control-plane`. */
-      readonly reason: 'first' | 'renewal' | 'ordered' | 'rotation' | 'serving';
+      /**
+       * `request`: for a certificate request. `serving`: the control plane's own certificate; its actor is
+       * `control-plane`.
+       */
+      readonly reason: 'first' | 'renewal' | 'ordered' | 'rotation' | 'request' | 'serving';
       readonly factors: readonly AuditFactor[];
+      /** Of a request, which has no stream whose admission could have told these. */
+      readonly peer?: string;
+      readonly tokenId?: string;
     }
   | {
       readonly event: 'svid.refused';
       readonly actor: string;
       readonly id: string;
+      /** `renewal`, or the field of a certificate request that was refused. */
       readonly factor: string;
       readonly detail: string;
+      /** Requests of this actor refused since its last such event that have none of their own: they were too many. */
+      readonly leftOut: number;
     }
   | {
       readonly event: 'workload.admitted';

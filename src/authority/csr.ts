@@ -56,11 +56,17 @@ export function readCsr(csr: string | Uint8Array): ProvenKey {
 function fromPem(text: string): Buffer {
   const block =
     /^\s*-----BEGIN (NEW )?CERTIFICATE REQUEST-----\s([A-Za-z0-9+/=\s]+)-----END \1?CERTIFICATE REQUEST-----\s*$/;
-  const body = text.length > 2 * MAX_CSR_BYTES ? undefined : block.exec(text)?.[2];
+  if (text.length > 2 * MAX_CSR_BYTES) {
+    throw new AuthorityError(
+      'csr-malformed',
+      `The certificate request has ${text.length} characters: at most ${2 * MAX_CSR_BYTES} are allowed.`,
+    );
+  }
+  const body = block.exec(text)?.[2];
   if (body === undefined) {
     throw new AuthorityError(
       'csr-malformed',
-      'The certificate request is not one PEM block "CERTIFICATE REQUEST": send just that, or DER.',
+      'The certificate request is not one PEM block "CERTIFICATE REQUEST": send that and nothing else.',
     );
   }
   return Buffer.from(body, 'base64');

@@ -1,3 +1,4 @@
+export { credentialsOf } from './credentials.ts';
 export { DiscoveryError } from './errors.ts';
 export type { DiscoveryErrorCode } from './errors.ts';
 export { discoveryCodec } from './codec.ts';

@@ -8,5 +8,8 @@ import ipaddr from 'ipaddr.js';
  */
 export function canonicalIp(text: string): string | undefined {
   const [address = ''] = text.split('%', 1);
-  return isIP(address) === 0 ? undefined : ipaddr.process(address).toString();
+  const version = isIP(address);
+  // Dotted quads have one spelling that `isIP` takes.
+  if (version === 4) return address;
+  return version === 0 ? undefined : ipaddr.process(address).toString();
 }

@@ -8,6 +8,7 @@ import {
   type CaseResult,
   type ParsedCases,
 } from './index.ts';
+import { requestAuthentication } from './authn/testing.ts';
 
 const settings = { trustDomain: 'td', rootNamespace: 'root', defaultAction: 'deny' } as const;
 const parse = (...cases: unknown[]): ParsedCases => parseCases({ cases }, settings);
@@ -26,7 +27,11 @@ function run(policies: AuthorizationPolicy[], ...cases: unknown[]): CaseResult[]
   if (!parsed.ok) throw new Error(renderIssues(parsed.issues));
   const labelsOf = (namespace: string, pod: string): Record<string, string> | undefined =>
     namespace === 'shop' && pod === 'cart-0' ? { app: 'cart' } : undefined;
-  return parsed.cases.map((each) => runCase(each, { policies, settings, nowMs: () => 0, labelsOf }));
+  const requestAuthentications = [
+    requestAuthentication([{ issuer: 'i', jwksUri: 'https://i.example/keys' }]),
+  ];
+  const documents = { policies, requestAuthentications, peerAuthentications: [] };
+  return parsed.cases.map((each) => runCase(each, { ...documents, settings, nowMs: () => 0, labelsOf }));
 }
 const simple = { from: 'shop/web', to: 'shop/cart-0', expect: 'allow' };
 const cart = policy({
@@ -117,7 +122,7 @@ describe('runCase', () => {
     const full = {
       ...simple,
       headers: { 'X-A': ['1', '2'] },
-      claims: { g: ['dev'] },
+      claims: { iss: 'i', g: ['dev'] },
       filterMetadata: { 'envoy.filters.http.x': { k: 'v' } },
       sourceIp: '10.0.0.1',
       port: 80,
@@ -129,10 +134,30 @@ describe('runCase', () => {
     ]);
   });
 
+  it('says what keeps a caller from the rules, and a token', () => {
+    const open = policy({ rules: [{}] });
+    const results = run(
+      [open],
+      { ...simple, from: 'nobody' },
+      { ...simple, claims: { iss: 'other' } },
+      { ...simple, claims: { iss: 'i' } },
+    );
+    expect(results.map(({ decision }) => decision.verdict)).toEqual(['DENY', 'DENY', 'ALLOW']);
+    expect(results[0]?.message).toMatch(/got DENY: the caller comes without mTLS/);
+    expect(results[1]?.message).toMatch(
+      /the token is refused before any rule sees it \(401\): no rule .* \(known: i\)/,
+    );
+    expect(run([open], { ...simple, to: 'elsewhere/x', claims: { iss: 'i' } })[0]?.message).toMatch(
+      /rules see no token: no RequestAuthentication of the workload verifies tokens/,
+    );
+  });
+
   it('does not guess what an external authorizer answers', () => {
     const ask = policy({ action: 'CUSTOM', provider: { name: 'opa' }, rules: [{}] }, 'ask');
     const world = {
       policies: [cart, ask],
+      requestAuthentications: [],
+      peerAuthentications: [],
       settings: {
         ...settings,
         authorizers: [

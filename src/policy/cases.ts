@@ -1,10 +1,9 @@
-import { Evaluator } from './evaluate.ts';
+import { judge, type Circumstances, type Documents } from './authn/judgement.ts';
 import { Findings } from './findings.ts';
 import { parseIp } from './ip.ts';
-import { policiesFor } from './select.ts';
 import { describe, isFields, quote, readFields, readList, readStrings, type Fields } from './shape.ts';
 import { parseTime } from './validity.ts';
-import type { AuthorizationPolicy, Decision, Issue, MeshSettings, Protocol, Request } from './types.ts';
+import type { Decision, Issue, MeshSettings, Protocol, Request } from './types.ts';
 
 /** What somebody expects of the policies: one request, one verdict. */
 export interface PolicyCase {
@@ -74,19 +73,15 @@ export interface CaseResult {
 }
 
 /** What cases are judged by. */
-export interface CaseWorld {
-  readonly policies: readonly AuthorizationPolicy[];
-  readonly settings: MeshSettings;
-  readonly nowMs: () => number;
+export interface CaseWorld extends Documents, Circumstances {
   /** Labels of a pod, where it is known. */
   readonly labelsOf: (namespace: string, pod: string) => Readonly<Record<string, string>> | undefined;
 }
 
-export function runCase(each: PolicyCase, { policies, settings, nowMs, labelsOf }: CaseWorld): CaseResult {
+export function runCase(each: PolicyCase, world: CaseWorld): CaseResult {
   const { namespace, pod, request, by } = each;
-  const labels = each.labels ?? (pod === undefined ? undefined : labelsOf(namespace, pod)) ?? {};
-  const selected = policiesFor(policies, { namespace, labels }, settings);
-  const decision = new Evaluator(selected, { settings, nowMs }).decide(request);
+  const labels = each.labels ?? (pod === undefined ? undefined : world.labelsOf(namespace, pod)) ?? {};
+  const decision = judge(world, { namespace, labels }, request, world);
   const { verdict, decidedBy, reason, asks } = decision;
   const result = (message: string): CaseResult => ({ case: each, passed: message === '', decision, message });
   if (verdict !== each.expect) return result(`expected ${each.expect}, got ${verdict}: ${reason}`);

@@ -158,6 +158,9 @@ describe('one changed policy', () => {
   });
 });
 
+const allOf = (...ids: readonly unknown[]): unknown => ({ and_ids: { ids } });
+const not = (id: unknown): unknown => ({ not_id: id });
+
 describe('sources', () => {
   const principals = (fields: object, action = 'ALLOW'): unknown =>
     rule({ action, rules: [{ from: [{ source: fields }] }] })?.principals[0];
@@ -165,14 +168,21 @@ describe('sources', () => {
   it.each([
     [{ principals: ['td/ns/a/sa/b'] }, named({ exact: 'spiffe://td/ns/a/sa/b' })],
     [{ principals: ['td/*'] }, named({ prefix: 'spiffe://td/' })],
-    [{ principals: ['*/b.c'] }, named({ safe_regex: { regex: String.raw`spiffe://.*/b\.c` } })],
+    [
+      { principals: ['*/b.c'] },
+      allOf(named({ prefix: 'spiffe://' }), named({ suffix: '/b.c' }), not(named({ exact: 'spiffe://b.c' }))),
+    ],
+    [{ principals: ['*b.c'] }, allOf(named({ prefix: 'spiffe://' }), named({ suffix: 'b.c' }))],
     [{ principals: ['*'] }, named({ prefix: 'spiffe://' })],
     [{ namespaces: ['a'] }, named({ safe_regex: { regex: 'spiffe://[^/]+/ns/a/.*' } })],
     [{ namespaces: ['a*'] }, named({ safe_regex: { regex: 'spiffe://[^/]+/ns/a[^/]*/.*' } })],
     [{ namespaces: ['*a'] }, named({ safe_regex: { regex: 'spiffe://[^/]+/ns/[^/]*a/.*' } })],
     [
       { serviceAccounts: ['b.c'] },
-      named({ safe_regex: { regex: String.raw`spiffe://[^/]+/ns/shop/sa/b\.c` } }),
+      allOf(
+        named({ safe_regex: { regex: 'spiffe://[^/]+/ns/[^/]+/sa/[^/]+' } }),
+        named({ suffix: '/ns/shop/sa/b.c' }),
+      ),
     ],
     [
       { trustDomains: ['td'] },
@@ -186,18 +196,18 @@ describe('sources', () => {
   });
 
   it('in ALLOW, "not x" asks for a proven identity first; in DENY it takes the unproven too', () => {
-    const not = { not_id: named({ exact: 'spiffe://td/ns/a/sa/b' }) };
+    const other = not(named({ exact: 'spiffe://td/ns/a/sa/b' }));
     const fields = { notPrincipals: ['td/ns/a/sa/b'] };
-    expect(principals(fields)).toEqual({ and_ids: { ids: [named({ prefix: 'spiffe://' }), not] } });
-    expect(principals(fields, 'DENY')).toEqual(not);
+    expect(principals(fields)).toEqual(allOf(named({ prefix: 'spiffe://' }), other));
+    expect(principals(fields, 'DENY')).toEqual(other);
     expect(principals({ notIpBlocks: ['10.0.0.0/8'] })).toEqual({
       not_id: { direct_remote_ip: { address_prefix: '10.0.0.0', prefix_len: 8 } },
     });
   });
 
   it('escapes what a regular expression would read', () => {
-    expect(principals({ principals: ['*/a.b+c(d)[e]|f^g$'] })).toEqual(
-      named({ safe_regex: { regex: String.raw`spiffe://.*/a\.b\+c\(d\)\[e\]\|f\^g\$` } }),
+    expect(principals({ trustDomains: ['*a.b+c(d)[e]|f^g$'] })).toEqual(
+      named({ safe_regex: { regex: String.raw`spiffe://[^/]*a\.b\+c\(d\)\[e\]\|f\^g\$(/.*)?` } }),
     );
   });
 });

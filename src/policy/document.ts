@@ -12,6 +12,8 @@ export interface Header {
   readonly name: string;
   /** `istio.io/dry-run`; undefined: not annotated. */
   readonly dryRun: boolean | undefined;
+  /** `metadata.creationTimestamp` as it stands. */
+  readonly created: unknown;
   readonly spec: unknown;
 }
 
@@ -53,7 +55,8 @@ export function readHeader(document: unknown, kind: string, findings: Findings):
   }
   const dryRun = readDryRun(metadata['annotations'], findings);
   if (apiGroup === undefined) return undefined;
-  return { apiGroup, namespace, name, dryRun, spec: fields['spec'] };
+  const created = metadata['creationTimestamp'];
+  return { apiGroup, namespace, name, dryRun, created, spec: fields['spec'] };
 }
 
 /** `spec.mode`, or the annotation that means the same. */

@@ -4,8 +4,10 @@ import type { Principal, StringMatcher } from './envoy-types.ts';
 import { escapeRegex } from './template.ts';
 import type { Matcher, Term } from './types.ts';
 
+const SCHEME = 'spiffe://';
+
 /** Every peer that proved a SPIFFE ID. */
-export const AUTHENTICATED: Principal = named({ prefix: 'spiffe://' });
+export const AUTHENTICATED: Principal = named({ prefix: SCHEME });
 
 /** What an ALLOW asks for first where it says "not x". */
 export const PROVEN: Readonly<Record<'peer' | 'token', Principal>> = {
@@ -17,11 +19,11 @@ export const PROVEN: Readonly<Record<'peer' | 'token', Principal>> = {
 export function principalFor(attribute: Term['attribute'], matcher: Matcher): Principal | undefined {
   switch (attribute.kind) {
     case 'source.principal':
-      return named(principalName(matcher));
+      return principalName(matcher);
     case 'source.namespace':
       return named({ safe_regex: { regex: `spiffe://[^/]+/ns/${segment(matcher)}/.*` } });
     case 'source.serviceAccount':
-      return matcher.kind === 'serviceAccount' ? named(serviceAccount(matcher)) : undefined;
+      return matcher.kind === 'serviceAccount' ? serviceAccount(matcher) : undefined;
     case 'source.trustDomain':
       return trustDomain(matcher);
     case 'source.ip':
@@ -39,27 +41,44 @@ export function principalFor(attribute: Term['attribute'], matcher: Matcher): Pr
   }
 }
 
+function not(principal: Principal): Principal {
+  return { not_id: principal };
+}
+
 function named(name: StringMatcher): Principal {
   return { authenticated: { principal_name: name } };
 }
 
-function principalName(matcher: Matcher): StringMatcher {
+function principalName(matcher: Matcher): Principal {
   switch (matcher.kind) {
     case 'exact':
+      return named({ exact: `${SCHEME}${matcher.value}` });
     case 'prefix':
-      return matcher.kind === 'exact'
-        ? { exact: `spiffe://${matcher.value}` }
-        : { prefix: `spiffe://${matcher.value}` };
+      return named({ prefix: `${SCHEME}${matcher.value}` });
     case 'suffix':
-      // Not Envoy's suffix: that would also take a name that is no SPIFFE ID.
-      return { safe_regex: { regex: `spiffe://.*${escapeRegex(matcher.value)}` } };
+      return principalSuffix(matcher.value);
     default:
-      return { prefix: 'spiffe://' };
+      return AUTHENTICATED;
   }
 }
 
-function serviceAccount({ namespace, name }: Extract<Matcher, { kind: 'serviceAccount' }>): StringMatcher {
-  return { safe_regex: { regex: `spiffe://[^/]+/ns/${escapeRegex(namespace)}/sa/${escapeRegex(name)}` } };
+/**
+ * Not Envoy's suffix alone: that would also take a name that is no SPIFFE ID, or one whose scheme is part of the
+ * suffix. And no regular expression: Envoy takes none as long as a suffix may be.
+ */
+function principalSuffix(suffix: string): Principal {
+  const withScheme = [...SCHEME]
+    .map((_, index) => SCHEME.slice(index))
+    .filter((end) => suffix.startsWith(end))
+    .map((end) => SCHEME + suffix.slice(end.length));
+  const ids = [AUTHENTICATED, named({ suffix }), ...withScheme.map((exact) => not(named({ exact })))];
+  return { and_ids: { ids } };
+}
+
+/** The shape holds the parts apart, so that the end of it can be no other part. */
+function serviceAccount({ namespace, name }: Extract<Matcher, { kind: 'serviceAccount' }>): Principal {
+  const shape = { safe_regex: { regex: 'spiffe://[^/]+/ns/[^/]+/sa/[^/]+' } };
+  return { and_ids: { ids: [named(shape), named({ suffix: `/ns/${namespace}/sa/${name}` })] } };
 }
 
 function trustDomain(matcher: Matcher): Principal {

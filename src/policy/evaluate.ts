@@ -1,4 +1,6 @@
 import { withAliases } from './aliases.ts';
+import { peerRefusal } from './authn/peer-modes.ts';
+import type { PeerModes } from './authn/types.ts';
 import { customPlan } from './custom.ts';
 import { failures } from './explain.ts';
 import { factsOf, type Facts } from './facts.ts';
@@ -25,6 +27,8 @@ export interface EvaluateOptions {
   readonly escapedSlashes?: EscapedSlashes;
   /** For requests that do not say when they arrive. Without either, an ALLOW with a validity lets nobody in. */
   readonly nowMs?: () => number;
+  /** How peers have to come to the workload. Absent: not judged. */
+  readonly peer?: PeerModes;
 }
 
 /** One rule, ready to be asked. */
@@ -74,22 +78,26 @@ export class Evaluator {
   readonly #settings: MeshSettings;
   readonly #escapedSlashes: EscapedSlashes;
   readonly #nowMs: (() => number) | undefined;
+  readonly #peer: PeerModes | undefined;
   readonly #courts = new Map<Protocol, Courts>();
 
   constructor(
     policies: readonly AuthorizationPolicy[],
-    { settings, escapedSlashes = 'reject', nowMs }: EvaluateOptions,
+    { settings, escapedSlashes = 'reject', nowMs, peer }: EvaluateOptions,
   ) {
     this.#policies = policies;
     this.#settings = settings;
     this.#escapedSlashes = escapedSlashes;
     this.#nowMs = nowMs;
+    this.#peer = peer;
   }
 
   /** Looks at those rules only that may match the caller, and explains a denial when `nearest` or `reason` is read. */
   decide(request: Request): Decision {
+    const turnedAway = this.#peer && peerRefusal(this.#peer, request);
+    if (turnedAway !== undefined) return unheard(turnedAway);
     const facts = factsOf(request, this.#escapedSlashes, this.#nowMs);
-    if (facts === undefined) return malformed();
+    if (facts === undefined) return unheard(MALFORMED);
     const hearing: Hearing = { facts, caller: callerKeys(facts) };
     const { enforced, shadow } = this.#courtsFor(request.protocol);
     const asking = first(enforced.custom, hearing);
@@ -245,11 +253,15 @@ function nearestOf(allow: readonly Judge[], facts: Facts): Decision['nearest'] {
   return nearest;
 }
 
-function malformed(): Decision {
+const MALFORMED =
+  'the path is malformed or holds an escaped slash: Envoy answers 400 before any policy is asked';
+
+/** Denied before any rule is asked. */
+function unheard(reason: string): Decision {
   return {
     verdict: 'DENY',
     decidedBy: undefined,
-    reason: 'the path is malformed or holds an escaped slash: Envoy answers 400 before any policy is asked',
+    reason,
     audited: [],
     shadow: undefined,
     nearest: undefined,

@@ -8,7 +8,7 @@ export { authorizerCluster, type CustomFilters } from './envoy-authorizer.ts';
 export { parseMeshConfig, type ParsedMeshConfig } from './mesh-config.ts';
 export { JWT_METADATA } from './envoy-token.ts';
 export { parseRuleName, ruleName } from './rule-name.ts';
-export { policiesFor, selects } from './select.ts';
+export { policiesFor, selects, type Selecting } from './select.ts';
 export { compile, type CompiledFilters, type CompileNote, type CompileOptions } from './compile.ts';
 export type { ExtAuthzFilter, HttpRbac, RbacFilter, RbacPolicy, RbacRules, TcpRbac } from './envoy-types.ts';
 export {
@@ -22,3 +22,18 @@ export {
 export { describeRule } from './describe-rule.ts';
 export { parseTime } from './validity.ts';
 export { evaluate, Evaluator, type EvaluateOptions } from './evaluate.ts';
+export type * from './authn/types.ts';
+export type { JwtAuthnFilter } from './authn/envoy-jwt-types.ts';
+export {
+  compileRequestAuthentications,
+  type CompiledRequestAuthentication,
+  type RequestAuthenticationNote,
+} from './authn/envoy-jwt.ts';
+export { judge, type Circumstances, type Documents } from './authn/judgement.ts';
+export { compilePeerModes, type CompiledPeerModes, type PeerFilter } from './authn/envoy-peer.ts';
+export { readJwks, type ReadJwks } from './authn/jwks.ts';
+export { parsePeerAuthentication } from './authn/peer-authentication.ts';
+export { resolvePeerModes } from './authn/peer-modes.ts';
+export { parseRequestAuthentication } from './authn/request-authentication.ts';
+export { lintAuthn, type AuthnIssue, type AuthnSurroundings } from './authn/surroundings.ts';
+export { tokenSeen, type TokenSeen } from './authn/token-seen.ts';

@@ -78,7 +78,7 @@ function readProvider(value: unknown, path: string, findings: Findings): Externa
     protocol,
     host: readHost(inner['service'], `${at}.service`, findings),
     port: readNumber(inner['port'], `${at}.port`, [1, 65_535], findings) ?? 0,
-    timeoutMs: readTimeout(inner['timeout'], `${at}.timeout`, findings),
+    timeoutMs: readTimeout(inner['timeout'], `${at}.timeout`, DEFAULT_TIMEOUT_MS, findings),
     failOpen: readFailOpen(inner['failOpen'], `${at}.failOpen`, findings),
     statusOnError: readStatus(inner['statusOnError'], `${at}.statusOnError`, findings),
     ...(body && { body }),
@@ -121,13 +121,14 @@ function readNumber(
   return undefined;
 }
 
-function readTimeout(value: unknown, path: string, findings: Findings): number {
-  if (value === undefined) return DEFAULT_TIMEOUT_MS;
+/** `500ms` or `1.5s`. @returns milliseconds */
+export function readTimeout(value: unknown, path: string, otherwise: number, findings: Findings): number {
+  if (value === undefined) return otherwise;
   const [, count, unit] = (typeof value === 'string' && /^(\d{1,6}(?:\.\d{1,3})?)(ms|s)$/.exec(value)) || [];
   const ms = Math.round(Number(count) * (unit === 's' ? 1_000 : 1));
   if (ms >= 1 && ms <= 60_000) return ms;
   findings.error(path, `expected a time from 1ms to 60s such as 500ms or 1.5s, found ${describe(value)}`);
-  return DEFAULT_TIMEOUT_MS;
+  return otherwise;
 }
 
 function readFailOpen(value: unknown, path: string, findings: Findings): boolean {

@@ -1,8 +1,11 @@
 import type { AuthorizationPolicy, MeshSettings, Target } from './types.ts';
 
+/** What every document of the language says about whom it is meant for. */
+export type Selecting = Pick<AuthorizationPolicy, 'namespace' | 'name' | 'selector'>;
+
 /** Whether a policy is meant for a workload: by namespace (the root namespace reaches all), then by labels. */
 export function selects(
-  policy: AuthorizationPolicy,
+  policy: Selecting,
   target: Target,
   settings: Pick<MeshSettings, 'rootNamespace'>,
 ): boolean {
@@ -13,11 +16,11 @@ export function selects(
 }
 
 /** The policies of one workload, by namespace and name. */
-export function policiesFor(
-  policies: readonly AuthorizationPolicy[],
+export function policiesFor<T extends Selecting>(
+  policies: readonly T[],
   target: Target,
   settings: Pick<MeshSettings, 'rootNamespace'>,
-): AuthorizationPolicy[] {
+): T[] {
   return policies
     .filter((policy) => selects(policy, target, settings))
     .toSorted((a, b) => order(a.namespace, b.namespace) || order(a.name, b.name));

@@ -7,8 +7,11 @@
 const LITERAL = /^[A-Za-z0-9\-._~%!$&'()+,;:@=]*$/;
 const SEGMENT_TEXT = "[A-Za-z0-9\\-._~%!$&'()+,;:@=]";
 const REST_TEXT = "[A-Za-z0-9\\-._~%!$&'()+,;:@=/]";
-/** Envoy's limit. Characters, all of them ASCII. */
-const MAX_LENGTH = 256;
+/**
+ * Envoy compiles no regular expression to more than 100 steps, and refuses the whole filter that holds one. A
+ * character is one step, `[^/]+` three, `.*` two, and beginning and end four.
+ */
+const MAX_STEPS = 96;
 
 /** Why a template is no template; undefined: it is one. */
 export function templateFault(template: string): string | undefined {
@@ -20,14 +23,18 @@ export function templateFault(template: string): string | undefined {
   }
   if (operators.slice(0, -1).includes('{**}')) return '{**} must be the last operator of a path template';
   if (segments.slice(0, -1).includes('')) return 'a path template has no empty segment (//)';
-  if (envoyTemplate(template).length > MAX_LENGTH)
-    return `a path template has at most ${MAX_LENGTH} characters`;
+  if (stepsOf(template) > MAX_STEPS)
+    return `a path template has at most ${MAX_STEPS} characters, of which {*} counts as three and {**} as two; write a prefix (/a/*) for what is longer`;
   const literals = segments.filter((segment) => !operators.includes(segment));
   if (literals.some((segment) => segment.includes('*')))
     return 'a path template takes {*} and {**}, not a bare *';
   const odd = literals.find((segment) => !LITERAL.test(segment));
   if (odd === undefined) return undefined;
   return `Envoy takes no ${JSON.stringify(odd.replaceAll(/[\w\-.~%!$&'()+,;:@=]/g, ''))} in a path template`;
+}
+
+function stepsOf(template: string): number {
+  return template.replaceAll('{**}', '**').replaceAll('{*}', '***').length;
 }
 
 /** In Envoy's own words. */

@@ -48,9 +48,11 @@ type Reader = (value: string, context: ValueContext) => Matcher | string;
 
 const READERS: Readonly<Record<Attribute['kind'], Reader>> = {
   'source.principal': principalMatcher,
-  'source.namespace': (value, context) => nameMatcher(value, 'namespace', /^[a-z0-9-]*$/, context),
+  'source.namespace': (value, context) =>
+    nameMatcher(value, { what: 'namespace', allowed: /^[a-z0-9-]*$/, longest: 63 }, context),
   'source.serviceAccount': serviceAccountMatcher,
-  'source.trustDomain': (value, context) => nameMatcher(value, 'trust domain', /^[a-z0-9._-]*$/, context),
+  'source.trustDomain': (value, context) =>
+    nameMatcher(value, { what: 'trust domain', allowed: /^[a-z0-9._-]*$/, longest: 255 }, context),
   'source.ip': cidrMatcher,
   'remote.ip': cidrMatcher,
   'destination.ip': cidrMatcher,
@@ -134,17 +136,29 @@ function metadataMatcher(value: string): Matcher | string {
   return typeof item === 'string' ? item : { kind: 'listItem', item };
 }
 
+interface NameForm {
+  readonly what: string;
+  readonly allowed: RegExp;
+  readonly longest: number;
+}
+
+/** Envoy refuses the filter that holds a longer one: it becomes a regular expression of more than 100 steps. */
+const LONGEST_NAME_SUFFIX = 70;
+
 /** A part of a SPIFFE ID: a slash in it would reach into the next part. */
 function nameMatcher(
   value: string,
-  what: string,
-  allowed: RegExp,
+  { what, allowed, longest }: NameForm,
   { findings, path }: ValueContext,
 ): Matcher | string {
   if (value.includes('/'))
     return `${quote(value)} is no ${what}: it holds a /; for a whole identity use principals`;
   const matcher = textMatcher(value);
-  if (typeof matcher !== 'string' && 'value' in matcher && !allowed.test(matcher.value)) {
+  if (typeof matcher === 'string' || matcher.kind === 'present') return matcher;
+  const most = matcher.kind === 'suffix' ? Math.min(longest, LONGEST_NAME_SUFFIX) : longest;
+  if (matcher.value.length > most)
+    return `${quote(value)} is too long: a ${what}${matcher.kind === 'suffix' ? ' after *' : ''} has at most ${most} characters`;
+  if (!allowed.test(matcher.value)) {
     findings.warn(path, `${quote(value)} holds characters that no ${what} has and can never match`);
   }
   return matcher;

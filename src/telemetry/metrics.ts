@@ -7,6 +7,7 @@ export interface Metrics {
   readonly refused: Counter<'factor'>;
   readonly admissionSeconds: Histogram;
   readonly issuanceSeconds: Histogram;
+  readonly requestSeconds: Histogram;
   readonly streams: Gauge<'method'>;
   readonly pushes: Counter<'type'>;
   readonly pushedBytes: Counter<'type'>;
@@ -37,10 +38,19 @@ export function createMetrics(): Metrics {
     new Histogram<L>({ name: `countersign_${name}`, help, labelNames, registers, buckets: latencyBuckets });
   return {
     registry,
-    issued: counter('svids_issued_total', 'SVIDs issued, by why (first, renewal, ordered)', 'reason'),
-    refused: counter('refusals_total', 'Callers and renewals refused, by the factor that failed', 'factor'),
-    admissionSeconds: histogram('admission_seconds', 'Time to prove the caller of a stream'),
+    issued: counter(
+      'svids_issued_total',
+      'SVIDs issued, by why (first, renewal, ordered, request)',
+      'reason',
+    ),
+    refused: counter(
+      'refusals_total',
+      'Callers, renewals and certificate requests refused, by what failed',
+      'factor',
+    ),
+    admissionSeconds: histogram('admission_seconds', 'Time to prove a caller'),
     issuanceSeconds: histogram('issuance_seconds', 'Time to make a key and sign an SVID'),
+    requestSeconds: histogram('request_seconds', 'Time to check a certificate request and sign for it'),
     streams: gauge('xds_streams', 'Open xDS streams', 'method'),
     pushes: counter('xds_pushes_total', 'Responses sent', 'type'),
     pushedBytes: counter('xds_pushed_bytes_total', 'Bytes of responses sent', 'type'),

@@ -6,7 +6,14 @@ import { watch, type FSWatcher } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { createServer } from 'node:tls';
 import * as grpc from '@grpc/grpc-js';
-import { deltaMethod, type BareContent, type BareProtocol, type Certificate } from './bare.ts';
+import {
+  certificateMethod,
+  deltaMethod,
+  type BareContent,
+  type BareProtocol,
+  type Certificate,
+} from './bare.ts';
+import { verificationAndSignature } from './crypto-limits.ts';
 import { serve } from './ipc.ts';
 
 type BytesCall = grpc.ServerDuplexStream<Uint8Array, Uint8Array>;
@@ -45,22 +52,7 @@ async function serveStreams({
     });
   };
   const server = new grpc.Server();
-  const same = (bytes: Buffer): Buffer => bytes;
-  const [, service = '', name = ''] = deltaMethod.split('/');
-  server.addService(
-    {
-      [name]: {
-        path: `/${service}/${name}`,
-        requestStream: true,
-        responseStream: true,
-        requestSerialize: same,
-        requestDeserialize: same,
-        responseSerialize: same,
-        responseDeserialize: same,
-      },
-    },
-    { [name]: handler },
-  );
+  addMethod(server, deltaMethod, true, handler);
   const waiting = changes.values();
   const watcher: FSWatcher = watch(dirname(watchedFile), { persistent: false }, (_event, changed) => {
     if (changed !== basename(watchedFile)) return;
@@ -72,6 +64,52 @@ async function serveStreams({
     server.forceShutdown();
     process.exit();
   });
+  return await listen(server, certificate);
+}
+
+async function serveCertificates({
+  answer,
+  ...certificate
+}: Certificate & { readonly answer: Uint8Array }): Promise<number> {
+  const work = verificationAndSignature();
+  const server = new grpc.Server({ 'grpc.enable_channelz': 0 });
+  addMethod(
+    server,
+    certificateMethod,
+    false,
+    (_call: unknown, callback: grpc.sendUnaryData<Uint8Array>): void => {
+      work();
+      callback(null, answer);
+    },
+  );
+  return await listen(server, certificate);
+}
+
+function addMethod(
+  server: grpc.Server,
+  path: string,
+  streams: boolean,
+  handler: grpc.UntypedHandleCall,
+): void {
+  const same = (bytes: Buffer): Buffer => bytes;
+  const [, service = '', name = ''] = path.split('/');
+  server.addService(
+    {
+      [name]: {
+        path: `/${service}/${name}`,
+        requestStream: streams,
+        responseStream: streams,
+        requestSerialize: same,
+        requestDeserialize: same,
+        responseSerialize: same,
+        responseDeserialize: same,
+      },
+    },
+    { [name]: handler },
+  );
+}
+
+async function listen(server: grpc.Server, certificate: Certificate): Promise<number> {
   return await new Promise((resolve, reject) => {
     server.bindAsync('127.0.0.1:0', new BareCredentials(certificate), (error, port) =>
       error === null ? resolve(port) : reject(error),
@@ -90,6 +128,6 @@ async function serveHandshakes({ chain, key }: Certificate): Promise<number> {
   return address.port;
 }
 
-serve<BareProtocol>({ streams: serveStreams, handshakes: serveHandshakes });
+serve<BareProtocol>({ streams: serveStreams, certificates: serveCertificates, handshakes: serveHandshakes });
 // Alive until it is told to serve.
 setInterval(() => {}, 60_000);

@@ -1,9 +1,13 @@
+/** The method that agents call. */
+export const certificateMethod = '/istio.v1.auth.IstioCertificateService/CreateCertificate';
 /** The method that sidecars call. */
 export const deltaMethod = '/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources';
 
 export type BareProtocol = {
   /** Serves streams. @returns the port */
   readonly streams: readonly [Certificate & BareContent, number];
+  /** Answers each call with these bytes, after one verification and one signature. @returns the port */
+  readonly certificates: readonly [Certificate & { readonly answer: Uint8Array }, number];
   /** Serves handshakes alone. @returns the port */
   readonly handshakes: readonly [Certificate, number];
 };

@@ -28,6 +28,8 @@ describe('the bench, in a tiny size', () => {
         'sds',
         'sds-secret',
         'csr',
+        'csr-grpc',
+        'csr-grpc-bare',
         'policy-compile',
         'policy-change-compile',
         'evaluate',
@@ -62,7 +64,7 @@ describe('the bench, in a tiny size', () => {
     const wrong = await run(process.execPath, [main, '--only', 'latency']);
     expect(wrong.code).toBe(2);
     expect(wrong.stderr).toContain(
-      '--only latency: there are sds, csr, policy-compile, policy-change-compile, evaluate, cold-start,',
+      '--only latency: there are sds, csr, csr-grpc, policy-compile, policy-change-compile, evaluate, cold-start,',
     );
   });
 });

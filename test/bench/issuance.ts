@@ -12,7 +12,7 @@ import { row, type Row } from './row.ts';
 const trustDomain = TrustDomain.parse('cluster.local');
 const id = SpiffeId.workload(trustDomain, 'team-1', 'app-1');
 const sdsLimit = 'one P-256 key generation and one signature by node:crypto; rounds of both take turns';
-const csrLimit = 'one P-256 verification and one signature by node:crypto; rounds of both take turns';
+export const csrLimit = 'one P-256 verification and one signature by node:crypto; rounds of both take turns';
 
 async function openAuthority(): Promise<Authority> {
   return await Authority.open({

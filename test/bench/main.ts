@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs';
+import { certificateRows } from './certificate-rows.ts';
 import { fleetRows } from './fleet-rows.ts';
 import { csrRows, sdsRows } from './issuance.ts';
 import { compileRows, evaluateRows } from './policies.ts';
@@ -14,6 +15,11 @@ interface Part {
 const parts: readonly Part[] = [
   { groups: ['sds'], title: 'issuing SVIDs for SDS', run: ({ size }) => sdsRows(size) },
   { groups: ['csr'], title: 'issuing SVIDs for requests', run: ({ size }) => csrRows(size) },
+  {
+    groups: ['csr-grpc'],
+    title: 'the same over gRPC and TLS',
+    run: (options) => certificateRows(options),
+  },
   {
     groups: ['policy-compile', 'policy-change-compile'],
     title: 'compiling policies',

@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 export const rowGroups = [
   'sds',
   'csr',
+  'csr-grpc',
   'policy-compile',
   'policy-change-compile',
   'evaluate',

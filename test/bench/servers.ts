@@ -70,6 +70,13 @@ export async function startBareStreams(folder: string, content: BareContent): Pr
   );
 }
 
+/** The bare grpc-js server of a call: its cryptography, and bytes that are ready. */
+export async function startBareCertificates(folder: string, answer: Uint8Array): Promise<MeasuredServer> {
+  return await startBare(folder, async (bare, certificate) =>
+    bare.ask('certificates', { ...certificate, answer }),
+  );
+}
+
 /** A TLS server that does handshakes and nothing else. */
 export async function startBareHandshakes(folder: string): Promise<MeasuredServer> {
   return await startBare(folder, async (bare, certificate) => bare.ask('handshakes', certificate));

@@ -212,6 +212,7 @@ describe('an event tells of', () => {
       id: 'spiffe://cluster.local/ns/shop/sa/cart',
       factor: 'renewal',
       detail: expect.stringMatching(/pod is gone/u) as string,
+      leftOut: 0,
     });
   });
 });

@@ -71,6 +71,7 @@ describe('reflection, as buf sees it,', () => {
     'grpc.health.v1.Health',
     'grpc.reflection.v1.ServerReflection',
     'grpc.reflection.v1alpha.ServerReflection',
+    'istio.v1.auth.IstioCertificateService',
   ];
   const buf = async (...args: readonly string[]): ReturnType<typeof run> =>
     await run(`${root}node_modules/.bin/buf`, [

@@ -21,6 +21,8 @@ export interface StaticEnvoyOptions {
   readonly clusters?: readonly JsonObject[];
   /** A second listener, in front of the cluster `tcp`. */
   readonly tcp?: { readonly port: number; readonly filters: readonly JsonObject[] };
+  /** Further listeners, whole. */
+  readonly listeners?: readonly JsonObject[];
 }
 
 /** A real Envoy with a plaintext listener and filters from a file: what mTLS and xDS add is tried elsewhere. */
@@ -66,7 +68,7 @@ export class StaticEnvoy {
 }
 
 function configOf(options: StaticEnvoyOptions): JsonObject {
-  const { host, port, adminPort, before, sets, clusters = [], tcp } = options;
+  const { host, port, adminPort, before, sets, clusters = [], tcp, listeners = [] } = options;
   const rbac = `${v3}extensions.filters.http.rbac.v3.RBAC`;
   const manager = {
     '@type': `${v3}extensions.filters.network.http_connection_manager.v3.HttpConnectionManager`,
@@ -108,6 +110,7 @@ function configOf(options: StaticEnvoyOptions): JsonObject {
                 filter_chains: [{ filters: [...tcp.filters, tcpProxy] }],
               },
             ]),
+        ...listeners,
       ],
     },
   };

@@ -18,6 +18,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'src/discovery': [],
   'src/admission': ['src/policy'],
   'src/status': ['src/policy', 'src/discovery'],
+  'src/certificates': ['src/identity', 'src/attestation', 'src/authority'],
   'src/audit': [],
   'src/telemetry': ['src/text'],
   'src/operator': [],

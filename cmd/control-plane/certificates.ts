@@ -1,0 +1,77 @@
+import type protobuf from 'protobufjs';
+import type { Attestor } from '../../src/attestation/index.ts';
+import type { Authority } from '../../src/authority/index.ts';
+import {
+  certificateService,
+  type CertificateObserver,
+  type CertificateService,
+} from '../../src/certificates/index.ts';
+import { credentialsOf } from '../../src/discovery/index.ts';
+import { keyOf } from '../../src/mesh/index.ts';
+import { attestCaller } from './authenticator.ts';
+import { svidTtlBounds, type ControlPlaneConfig } from './config.ts';
+import { issuance, type Witnesses } from './observers.ts';
+import type { Throttle } from './throttle.ts';
+
+/** The call by which Istio's agents ask for a certificate, with the same proof as a stream's. */
+export function openCertificates(parts: {
+  readonly config: Pick<ControlPlaneConfig, 'limits' | 'svidTtlMs'>;
+  readonly authority: Authority;
+  readonly schema: protobuf.Root;
+  readonly attestor: Attestor;
+  readonly witnesses: Witnesses;
+  /** Of callers, by peer address. */
+  readonly callers: Throttle;
+  /** Of refusals, by client. */
+  readonly refusals: Throttle;
+}): CertificateService {
+  const { config, authority, attestor, witnesses } = parts;
+  const attestation = { ...witnesses, attestor, refusals: parts.callers };
+  return certificateService({
+    root: parts.schema,
+    credentialsOf,
+    attest: async (credentials) => await attestCaller(attestation, credentials),
+    bundle: () => authority.bundle,
+    sign: (id, csr, ttlMs) => {
+      const end = witnesses.metrics.requestSeconds.startTimer();
+      try {
+        return authority.issueForCsr(id, csr, { ttlMs });
+      } finally {
+        end();
+      }
+    },
+    validity: { ...svidTtlBounds, svidTtlMs: config.svidTtlMs },
+    maxConcurrentAttestations: config.limits.maxConcurrentAdmissions,
+    observer: certificateObserver(witnesses, parts.refusals),
+  });
+}
+
+function certificateObserver({ audit, metrics, log }: Witnesses, refusals: Throttle): CertificateObserver {
+  return {
+    issued: (workload, issued, peerAddress): void => {
+      const pod = keyOf(workload.pod);
+      metrics.issued.inc({ reason: 'request' });
+      audit.record({
+        ...issuance(issued),
+        actor: pod,
+        reason: 'request',
+        peer: peerAddress ?? 'unknown',
+        tokenId: workload.tokenId,
+        factors: workload.factors.map(({ factor, outcome }) => ({ factor, outcome })),
+      });
+      log.debug({ pod, id: issued.id.uri, serial: issued.serial, reason: 'request' }, 'SVID issued');
+    },
+    refused: (workload, { field, detail }): void => {
+      const pod = keyOf(workload.pod);
+      const id = workload.id.uri;
+      metrics.refused.inc({ factor: field });
+      refusals.tell(`${pod} requests`, 1, (leftOut) => {
+        audit.record({ event: 'svid.refused', actor: pod, id, factor: field, detail, leftOut });
+        log.warn({ pod, id, field, leftOut }, `certificate request refused: ${detail}`);
+      });
+    },
+    failed: (error): void => {
+      log.error({ err: error }, 'a certificate request failed inside the control plane');
+    },
+  };
+}

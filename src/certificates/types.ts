@@ -1,0 +1,49 @@
+import type * as grpc from '@grpc/grpc-js';
+import type protobuf from 'protobufjs';
+import type { ProvenWorkload, Verdict } from '../attestation/index.ts';
+import type { IssuedChain } from '../authority/index.ts';
+import type { SpiffeId, TrustBundle } from '../identity/index.ts';
+import type { ValidityBounds } from './validity.ts';
+
+/** A field of the request that was not taken. */
+export type RefusedField = 'message' | 'csr' | 'validity' | 'metadata';
+
+/** Why a proven workload gets no certificate for what it sent. */
+export interface RequestRefusal {
+  readonly field: RefusedField;
+  /** For the caller and the log: what was found and what is allowed. Never a key or a token. */
+  readonly detail: string;
+}
+
+/** What a caller showed. */
+export interface Credentials {
+  /** From `authorization: Bearer ...`. Never logged. */
+  readonly bearer: string | undefined;
+  /** Its IP address without port, where the transport knows it. */
+  readonly peerAddress: string | undefined;
+}
+
+/** What happened to requests, as data that flows back. Must not throw or block. */
+export interface CertificateObserver {
+  issued(workload: ProvenWorkload, issued: IssuedChain, peerAddress: string | undefined): void;
+  /** As often as the caller asks: bound what you write. */
+  refused(workload: ProvenWorkload, refusal: RequestRefusal): void;
+  /** The proof could not be decided, or the authority cannot sign; the caller is told to try again. */
+  failed(error: unknown): void;
+}
+
+export interface CertificateServiceOptions {
+  /** Has `istio.v1.auth`, field names kept as in the proto file. */
+  readonly root: protobuf.Root;
+  /** @param peer as grpc-js writes it */
+  readonly credentialsOf: (metadata: grpc.Metadata, peer: string) => Credentials;
+  /** Proves the caller, before anything of its message is read; tells of refusals itself. */
+  readonly attest: (credentials: Credentials) => Promise<Verdict>;
+  readonly bundle: () => TrustBundle;
+  /** @throws AuthorityError as `Authority.issueForCsr` */
+  readonly sign: (id: SpiffeId, csr: string, ttlMs: number) => IssuedChain;
+  readonly validity: ValidityBounds;
+  /** Callers being proven at once; more are turned away with RESOURCE_EXHAUSTED. */
+  readonly maxConcurrentAttestations: number;
+  readonly observer: CertificateObserver;
+}

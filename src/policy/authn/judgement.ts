@@ -1,0 +1,62 @@
+import { Evaluator } from '../evaluate.ts';
+import { policiesFor } from '../select.ts';
+import type { AuthorizationPolicy, Decision, MeshSettings, Request, Target } from '../types.ts';
+import { peerRefusal, resolvePeerModes } from './peer-modes.ts';
+import { tokenSeen } from './token-seen.ts';
+import type { PeerAuthentication, RequestAuthentication } from './types.ts';
+
+/** All documents of a mesh. */
+export interface Documents {
+  readonly policies: readonly AuthorizationPolicy[];
+  readonly requestAuthentications: readonly RequestAuthentication[];
+  readonly peerAuthentications: readonly PeerAuthentication[];
+}
+
+export interface Circumstances {
+  readonly settings: MeshSettings;
+  readonly nowMs: () => number;
+}
+
+/**
+ * What becomes of a request to one workload: whether its peer gets in, whether its token is verified, what the rules
+ * say. `claims` of the request are those of a token that is good by its signature and times.
+ */
+export function judge(
+  documents: Documents,
+  target: Target,
+  request: Request,
+  { settings, nowMs }: Circumstances,
+): Decision {
+  const { rootNamespace } = settings;
+  const reaching = documents.peerAuthentications.filter(
+    ({ namespace }) => namespace === target.namespace || namespace === rootNamespace,
+  );
+  const peer = resolvePeerModes(reaching, target, settings);
+  const policies = policiesFor(documents.policies, target, settings);
+  const evaluator = new Evaluator(policies, { settings, nowMs, peer });
+  const { claims, ...bare } = request;
+  if (claims === undefined || request.protocol === 'tcp') return evaluator.decide(request);
+  const token = tokenSeen(claims, policiesFor(documents.requestAuthentications, target, settings));
+  if (token.seen) return evaluator.decide({ ...request, claims: token.claims });
+  const decision = evaluator.decide(bare);
+  if (peerRefusal(peer, request) !== undefined) return decision;
+  const { asks, shadow, nearest } = decision;
+  const question = asks && { asks };
+  if (token.refused) {
+    const reason = `the token is refused before any rule sees it (401): ${token.why}`;
+    return {
+      ...{
+        verdict: 'DENY',
+        decidedBy: undefined,
+        reason,
+        audited: [],
+        shadow: undefined,
+        nearest: undefined,
+      },
+      ...question,
+    };
+  }
+  const { verdict, decidedBy, reason, audited } = decision;
+  const said = `${reason}; rules see no token: ${token.why}`;
+  return { ...{ verdict, decidedBy, reason: said, audited, shadow, nearest }, ...question };
+}
