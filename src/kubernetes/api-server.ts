@@ -39,6 +39,7 @@ interface Response {
 const TIMES: ConnectionTimes = { connectMs: 10_000, pingMs: 5_000, pongMs: 10_000 };
 const MAX_STATUS_BYTES = 64 * 1024;
 const MIB = 1024 * 1024;
+const contentTypes: Readonly<Record<string, string>> = { PATCH: 'application/merge-patch+json' };
 
 /**
  * The Kubernetes API over one HTTP/2 connection, which is opened when it is needed and replaced when it breaks, when
@@ -72,6 +73,16 @@ export class ApiServer {
   /** @throws ApiServerError */
   async post(path: string, body: object, options: RequestOptions = {}): Promise<Fields> {
     return await this.#ask('POST', path, body, options);
+  }
+
+  /** Replaces an object; with a `resourceVersion` in it, only where that is still the one. @throws ApiServerError */
+  async put(path: string, body: object, options: RequestOptions = {}): Promise<Fields> {
+    return await this.#ask('PUT', path, body, options);
+  }
+
+  /** Changes the fields that the body names (JSON merge patch, RFC 7396). @throws ApiServerError */
+  async patch(path: string, body: object, options: RequestOptions = {}): Promise<Fields> {
+    return await this.#ask('PATCH', path, body, options);
   }
 
   /**
@@ -193,7 +204,7 @@ export class ApiServer {
         // The second is what keys of tokens come as, and nothing else is.
         accept: 'application/json, application/jwk-set+json',
         'user-agent': 'countersign',
-        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...(body !== undefined && { 'content-type': contentTypes[method] ?? 'application/json' }),
       },
       all,
     );
