@@ -7,22 +7,25 @@ import type { Home, HomeOptions } from './home.ts';
 import { openIssuerKeys } from './issuer-keys.ts';
 import { kubernetesReports } from './kubernetes-reports.ts';
 import { Leadership } from './leadership.ts';
+import { followRoot, publishInCluster, rootSecret } from './shared-root.ts';
 
 /** A TokenReview takes milliseconds: whoever waits for one is an Envoy that could be served. */
 const reviewTimeoutMs = 3_000;
 
 /** Kubernetes: pods and policies from the API server, which also issues the tokens. */
 export async function openInCluster(options: HomeOptions): Promise<Home> {
-  const { config, mesh, witnesses, starting, signal, closers } = options;
+  const { config, mesh, witnesses, tell, signal, closers } = options;
   const { log } = witnesses;
   const monotonicMs = (): number => performance.now();
   const access = openAccess(config.kubeconfig, monotonicMs);
   const api = new ApiServer({ access });
   closers.push(() => api.close());
   const namespace = config.namespace ?? access.namespace ?? defaultNamespace;
+  const mark = { trustDomain: config.trustDomain.name, namespace };
+  const secret = rootSecret(api, mark, options);
   const leadership = new Leadership(api, namespace, witnesses);
 
-  starting(`asking the API server at ${access.server} for the keys of its tokens`);
+  tell.starting(`asking the API server at ${access.server} for the keys of its tokens`);
   const keys = await openIssuerKeys({
     api,
     file: join(config.dataDir, 'issuer-keys.json'),
@@ -71,9 +74,10 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
   return {
     attestor,
     issuer: undefined,
+    rootStore: secret,
     fill: async () => {
-      const tell = kubernetesReports(witnesses);
-      starting(`listing what is in the API server at ${access.server}`);
+      const report = kubernetesReports(witnesses);
+      tell.starting(`listing what is in the API server at ${access.server}`);
       const source = await KubernetesSource.open(
         {
           api,
@@ -82,17 +86,19 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
           monotonicMs,
           rootNamespace: config.settings.rootNamespace,
           stateFile: join(config.dataDir, 'mesh.json'),
-          onReport: (report) => {
-            tell(report);
+          onReport: (what) => {
+            report(what);
             // An API server that was away may be one with other keys.
-            if (report.kind === 'recovered') follower.lookAnew();
+            if (what.kind === 'recovered') follower.lookAnew();
           },
         },
         signal,
       );
       closers.push(() => source.close());
     },
-    join: () => {
+    join: (authority) => {
+      closers.push(followRoot(api, secret, authority, options));
+      publishInCluster(api, mark, authority, leadership, options);
       closers.push(() => leadership.stop());
       leadership.start();
     },

@@ -1,4 +1,12 @@
+export { BundlePublisher } from './bundle-publisher.ts';
+export type { BundlePublisherOptions } from './bundle-publisher.ts';
 export { LeaderElection } from './leader-election.ts';
 export type { ElectionOptions, ElectionTimes } from './leader-election.ts';
 export { LeaseObject } from './lease.ts';
 export type { Lease, LeaseClaim } from './lease.ts';
+export type { MeshMark } from './mesh-mark.ts';
+export type { ObjectObserver } from './object-keeper.ts';
+export { RootFollower } from './root-follower.ts';
+export type { RootObserver } from './root-follower.ts';
+export { RootSecret } from './root-secret.ts';
+export type { RootSecretOptions } from './root-secret.ts';

@@ -9,3 +9,4 @@ export { fieldsAt, isFields, textAt } from './fields.ts';
 export type { Fields } from './fields.ts';
 export { Reflector } from './reflector.ts';
 export type { ReflectorOptions, ReflectorSink } from './reflector.ts';
+export { isOlder } from './versions.ts';

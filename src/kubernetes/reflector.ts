@@ -5,6 +5,7 @@ import { BackOff } from './back-off.ts';
 import { ApiServerError, asApiServerError } from './errors.ts';
 import { fieldsAt, isFields, textAt } from './fields.ts';
 import type { Fields } from './fields.ts';
+import { isOlder } from './versions.ts';
 
 /** What became of the objects of one resource. Must not throw. */
 export interface ReflectorSink<T> {
@@ -24,6 +25,8 @@ export interface ReflectorOptions<T> {
   readonly api: ApiServer;
   /** Of the list, as `/api/v1/pods`. */
   readonly path: string;
+  /** Which of them, as `metadata.name=countersign`; absent: all. */
+  readonly fieldSelector?: string;
   /** Reduces an object to what is needed, at once. `apiVersion` and `kind` may be missing: lists leave them out. Must not throw. */
   readonly read: (object: Fields) => T;
   readonly sink: ReflectorSink<T>;
@@ -135,6 +138,7 @@ export class Reflector<T> {
     for (;;) {
       const query = new URLSearchParams({
         limit: String(pageSize),
+        ...this.#selector,
         ...(next !== undefined && { continue: next }),
       });
       const page = await api.get(`${path}?${query.toString()}`, { signal });
@@ -156,6 +160,7 @@ export class Reflector<T> {
     const query = new URLSearchParams({
       watch: 'true',
       allowWatchBookmarks: 'true',
+      ...this.#selector,
       resourceVersion: this.#version ?? '',
       timeoutSeconds: String(Math.round(least + random() * (most - least))),
     });
@@ -169,6 +174,11 @@ export class Reflector<T> {
     if (nowMs() - openedMs < SHORT_MS) return this.#backOff.next();
     this.#backOff.reset();
     return 0;
+  }
+
+  get #selector(): Readonly<Record<string, string>> {
+    const { fieldSelector } = this.#options;
+    return fieldSelector === undefined ? {} : { fieldSelector };
   }
 
   #take(event: Fields): void {
@@ -192,12 +202,6 @@ export class Reflector<T> {
     else if (type !== 'BOOKMARK') throw new ApiServerError('MALFORMED', `${path}: an event of unknown type`);
     this.#version = version;
   }
-}
-
-/** Versions are numbers that grow, for each resource (Kubernetes 1.35 and later say so, and all did so). */
-function isOlder(version: string, than: string | undefined): boolean {
-  if (than === undefined || !/^\d+$/u.test(version) || !/^\d+$/u.test(than)) return false;
-  return BigInt(version) < BigInt(than);
 }
 
 /** 410: what changed since our version is not kept any more. */

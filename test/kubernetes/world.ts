@@ -23,10 +23,31 @@ const rules = [
     verbs: ['list', 'watch'],
   },
   { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
+  { apiGroups: [''], resources: ['configmaps'], verbs: ['create'] },
+  {
+    apiGroups: [''],
+    resources: ['configmaps'],
+    resourceNames: ['countersign-trust-bundle'],
+    verbs: ['get', 'list', 'watch', 'update'],
+  },
+  { apiGroups: ['certificates.k8s.io'], resources: ['clustertrustbundles'], verbs: ['create'] },
+  {
+    apiGroups: ['certificates.k8s.io'],
+    resources: ['clustertrustbundles'],
+    resourceNames: ['countersign-cluster.local'],
+    verbs: ['list', 'watch', 'update'],
+  },
 ];
 
 /** What it may do in its own namespace beside that. */
 const ownRules = [
+  { apiGroups: [''], resources: ['secrets'], verbs: ['create'] },
+  {
+    apiGroups: [''],
+    resources: ['secrets'],
+    resourceNames: ['countersign-root'],
+    verbs: ['get', 'list', 'watch', 'update'],
+  },
   { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
   {
     apiGroups: ['coordination.k8s.io'],
