@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { at, type KubeObject } from '../cluster/api-client.ts';
 import { Wire } from '../cluster/wire.ts';
@@ -178,6 +179,18 @@ describe('the trust bundle', () => {
     expect(again.uid).not.toBe(metadata.uid);
   });
 
+  it('is not made in a namespace that is being deleted', async () => {
+    const { operator, make } = world.cluster;
+    const path = at('configmaps', 'later', bundleName);
+    // Nothing here takes it away: it stays, terminating.
+    await operator.delete(at('namespaces', undefined, 'later'));
+    await operator.delete(path);
+    await make.namespace('after');
+    await rightBundleIn('after', readBundle(replicas[0]!));
+    expect(await bundleIn('later')).toBeUndefined();
+    expect((await leaderOf(replicas)).log).not.toContain('could not be written');
+  });
+
   it('is not written where nothing changed', async () => {
     const leader = await leaderOf(replicas);
     const writes = async (): Promise<number> =>
@@ -216,8 +229,10 @@ describe('sidecars of two replicas', () => {
   it('go through a rotation of which one replica takes the steps', async () => {
     const [a] = replicas as [TestControlPlane];
     await a.ask('rotate prepare');
-    const two = readBundle(a);
-    expect(two.match(/BEGIN/gu)).toHaveLength(2);
+    const two = await waitFor('a bundle of two', () => {
+      const bundle = readBundle(a);
+      return bundle.match(/BEGIN/gu)?.length === 2 ? bundle : undefined;
+    });
     await all('the new bundle', (replica) => readBundle(replica) === two);
     await rightBundleIn('shop', two);
     await waitFor('every Envoy to trust it', () => a.ask('rotate activate').then(() => true));
@@ -294,14 +309,21 @@ describe('a replica that is killed', () => {
       await leader.restart();
       await leaderOf(replicas);
     }
+    const statuses = new Set<number | undefined>();
+    let going = true;
+    const calls = (async (): Promise<void> => {
+      for (; going; await sleep(20)) statuses.add((await call({ host: ips.web, port: outbound })).status);
+    })();
     await a.killHard();
     replicas = [b, c];
     await waitFor('the Envoy on the other replica', async () =>
       (await podsOf(b)).includes('shop/cart') ? true : undefined,
     );
-    await answered(200);
     await world.cluster.operator.delete(at('configmaps', 'shop', bundleName));
     await leaderOf(replicas);
     await rightBundleIn('shop', readBundle(b));
+    going = false;
+    await calls;
+    expect([...statuses]).toEqual([200]);
   }, 180_000);
 });
