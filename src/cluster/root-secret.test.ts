@@ -139,7 +139,7 @@ describe('the Secret with the root', () => {
     const store = secret();
     await open(store);
     const object = (data: object): object => ({ metadata: { resourceVersion: '900' }, data });
-    expect(() => store.read(object({}) as never, true)).toThrow(code('store-corrupted') as Error);
+    expect(() => store.read(object({}) as never, true)).toThrow(code('store-corrupted'));
     const text = Buffer.from('{"format":2}').toString('base64');
     expect(() => store.read(object({ 'authority.json': text }) as never, true)).toThrow(/is damaged/u);
     const older = { metadata: { resourceVersion: '1' }, data: {} };

@@ -53,8 +53,8 @@ async function startReplica(name: string): Promise<TestControlPlane> {
 }
 
 async function bundleIn(namespace: string): Promise<KubeObject | undefined> {
-  const all = await world.cluster.operator.list(at('configmaps', namespace));
-  return all.find(({ metadata }) => metadata.name === bundleName);
+  const found = await world.cluster.operator.list(at('configmaps', namespace));
+  return found.find(({ metadata }) => metadata.name === bundleName);
 }
 
 /** With that bundle, and nothing else. */
@@ -310,9 +310,10 @@ describe('a replica that is killed', () => {
       await leaderOf(replicas);
     }
     const statuses = new Set<number | undefined>();
-    let going = true;
+    const ended = new AbortController();
     const calls = (async (): Promise<void> => {
-      for (; going; await sleep(20)) statuses.add((await call({ host: ips.web, port: outbound })).status);
+      for (; !ended.signal.aborted; await sleep(20))
+        statuses.add((await call({ host: ips.web, port: outbound })).status);
     })();
     await a.killHard();
     replicas = [b, c];
@@ -322,7 +323,7 @@ describe('a replica that is killed', () => {
     await world.cluster.operator.delete(at('configmaps', 'shop', bundleName));
     await leaderOf(replicas);
     await rightBundleIn('shop', readBundle(b));
-    going = false;
+    ended.abort();
     await calls;
     expect([...statuses]).toEqual([200]);
   }, 180_000);
