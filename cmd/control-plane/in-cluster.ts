@@ -3,7 +3,7 @@ import { ApiServerReviewer, JwksFollower, LocalAttestor } from '../../src/attest
 import { ApiServer, openAccess } from '../../src/kubernetes/index.ts';
 import { KubernetesSource } from '../../src/sources/kubernetes/index.ts';
 import type { Home, HomeOptions } from './home.ts';
-import { openIssuerKeys } from './issuer-keys.ts';
+import { openIssuerKeys } from './api-server-keys.ts';
 import { kubernetesReports } from './kubernetes-reports.ts';
 
 /** A TokenReview takes milliseconds: whoever waits for one is an Envoy that could be served. */
@@ -33,7 +33,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     random: Math.random,
     onChange: (jwks) => {
       log.info({ keys: jwks.keys.map(({ kid }) => kid) }, 'the API server signs tokens with other keys now');
-      keys.keep(jwks);
+      keys.keep(jwks).catch((error: unknown) => log.error({ err: error }, 'they could not be written down'));
     },
     onFailure: (error) => log.warn({ err: error }, 'the keys of tokens could not be looked at anew'),
   });
