@@ -4,7 +4,7 @@ import { ApiServer, openAccess } from '../../src/kubernetes/index.ts';
 import { KubernetesSource } from '../../src/sources/kubernetes/index.ts';
 import { defaultNamespace } from './config.ts';
 import type { Home, HomeOptions } from './home.ts';
-import { openIssuerKeys } from './issuer-keys.ts';
+import { openIssuerKeys } from './api-server-keys.ts';
 import { kubernetesReports } from './kubernetes-reports.ts';
 import { Leadership } from './leadership.ts';
 import { followRoot, publishInCluster, rootSecret } from './shared-root.ts';
@@ -40,7 +40,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     random: Math.random,
     onChange: (jwks) => {
       log.info({ keys: jwks.keys.map(({ kid }) => kid) }, 'the API server signs tokens with other keys now');
-      keys.keep(jwks);
+      keys.keep(jwks).catch((error: unknown) => log.error({ err: error }, 'they could not be written down'));
     },
     onFailure: (error) => log.warn({ err: error }, 'the keys of tokens could not be looked at anew'),
   });

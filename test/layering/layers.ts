@@ -12,7 +12,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'src/sources/manifests': [],
   'src/kubernetes': [],
   'src/cluster': ['src/identity', 'src/authority', 'src/kubernetes', 'src/mesh', 'src/policy', 'src/status'],
-  'src/sources/kubernetes': ['src/kubernetes', 'src/mesh', 'src/policy'],
+  'src/sources/kubernetes': ['src/kubernetes', 'src/mesh', 'src/policy', 'src/files'],
   'src/sources/directory': ['src/mesh', 'src/policy', 'src/sources/manifests', 'src/files'],
   'src/proxy': ['src/identity', 'src/policy', 'src/authority', 'src/mesh'],
   'src/discovery': [],

@@ -1,6 +1,7 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseJwks } from '../../src/attestation/index.ts';
+import { writeWhole } from '../../src/files/index.ts';
 import { ApiServerError, textAt, type ApiServer } from '../../src/kubernetes/index.ts';
 import type { Logger } from '../../src/telemetry/index.ts';
 
@@ -14,7 +15,7 @@ export interface IssuerKeys {
   /** The keys as they are now. */
   readonly fetch: () => Promise<unknown>;
   /** Writes the keys down, for a start without the API server. */
-  readonly keep: (jwks: Jwks) => void;
+  readonly keep: (jwks: Jwks) => Promise<void>;
 }
 
 /** How long a start waits for the API server, where an earlier run wrote the keys down. */
@@ -40,7 +41,7 @@ export async function openIssuerKeys(options: {
     try {
       const issuer = options.issuer ?? (await issuerOf(api, signal));
       const jwks = parseJwks(await fetch());
-      keep(file, issuer, jwks);
+      await keep(file, issuer, jwks);
       return { issuer, jwks, fetch, keep: (newer) => keep(file, issuer, newer) };
     } catch (error) {
       signal.throwIfAborted();
@@ -63,9 +64,12 @@ async function issuerOf(api: ApiServer, signal: AbortSignal): Promise<string> {
   throw new Error('the API server does not say who issues its tokens: name the issuer with --token-issuer');
 }
 
-function keep(file: string, issuer: string, jwks: Jwks): void {
-  writeFileSync(`${file}.new`, `${JSON.stringify({ issuer, jwks }, undefined, 2)}\n`, { mode: 0o600 });
-  renameSync(`${file}.new`, file);
+async function keep(file: string, issuer: string, jwks: Jwks): Promise<void> {
+  await writeWhole(
+    file,
+    `${JSON.stringify({ issuer, jwks }, undefined, 2)}
+`,
+  );
 }
 
 /** @throws Error the file is there, and is not what was written */
