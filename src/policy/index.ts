@@ -31,7 +31,6 @@ export {
 } from './authn/envoy-jwt.ts';
 export { judge, type Circumstances, type Documents } from './authn/judgement.ts';
 export { compilePeerModes, type CompiledPeerModes, type PeerFilter } from './authn/envoy-peer.ts';
-export { readJwks, type ReadJwks } from './authn/jwks.ts';
 export { parsePeerAuthentication } from './authn/peer-authentication.ts';
 export { resolvePeerModes } from './authn/peer-modes.ts';
 export { parseRequestAuthentication } from './authn/request-authentication.ts';
