@@ -12,10 +12,12 @@ import {
 } from '../flags.ts';
 import { defaultServerName, svidTtlBounds, type ControlPlaneConfig, type ListenAddress } from './config.ts';
 import { refuseDataAmongManifests } from './data-dir.ts';
+import { refuseUnclearSource } from './source-flags.ts';
 import { runControlPlane } from './run.ts';
 
 interface Flags {
-  readonly directory: string;
+  readonly directory?: string;
+  readonly kubeconfig?: string;
   readonly dataDir: string;
   readonly listen: ListenAddress;
   readonly admin: ListenAddress;
@@ -24,8 +26,9 @@ interface Flags {
   readonly defaultAction: 'allow' | 'deny';
   readonly svidTtl: number;
   readonly audience: string;
-  readonly tokenIssuer: string;
+  readonly tokenIssuer?: string;
   readonly peerAddress: 'off' | 'warn' | 'require';
+  readonly tokenReview: 'require' | 'when-available';
   readonly serverName?: readonly string[];
   readonly auditLog?: string;
   readonly maxMessageBytes: number;
@@ -56,10 +59,8 @@ export function controlPlaneCommand(): Command {
   const count = (flags: string, description: string, preset: string): Option =>
     parsed(flags, description, parsePositiveInteger, preset);
   const options = [
-    new Option(
-      '--directory <dir>',
-      'standalone mode: a directory of Kubernetes manifests, watched',
-    ).makeOptionMandatory(),
+    new Option('--directory <dir>', 'standalone mode: a directory of Kubernetes manifests, watched'),
+    new Option('--kubeconfig <file>', 'the API server that is watched (default: the one of the own cluster)'),
     new Option(
       '--data-dir <dir>',
       'where keys and state are kept; made if missing, owner-only',
@@ -81,12 +82,21 @@ export function controlPlaneCommand(): Command {
     ),
     parsed('--svid-ttl <duration>', "an SVID's lifetime, 1m to 24h", parseSvidTtl, '1h'),
     parsed('--audience <audience>', 'audience that tokens must carry', parseText, 'countersign'),
-    parsed('--token-issuer <url>', "issuer of the tokens ('iss')", parseText, 'https://countersign.local'),
+    new Option(
+      '--token-issuer <url>',
+      "issuer of the tokens, 'iss' (default: as the API server says; https://countersign.local with --directory)",
+    ).argParser(parseText),
     choice(
       '--peer-address <mode>',
       "must a caller's address be its pod's?",
       ['off', 'warn', 'require'],
       'warn',
+    ),
+    choice(
+      '--token-review <mode>',
+      'must the API server have confirmed a token, or only where it can be asked?',
+      ['when-available', 'require'],
+      'when-available',
     ),
     new Option('--server-name <dns>', 'further DNS name in the own certificate (repeatable)').argParser(
       collect,
@@ -109,7 +119,8 @@ export function controlPlaneCommand(): Command {
   );
   for (const option of options) command.addOption(option);
   return command.action(async (flags: Flags) => {
-    refuseDataAmongManifests(flags.directory, flags.dataDir);
+    refuseUnclearSource(flags);
+    if (flags.directory !== undefined) refuseDataAmongManifests(flags.directory, flags.dataDir);
     process.exitCode = await runControlPlane(toConfig(flags));
   });
 }
@@ -117,6 +128,7 @@ export function controlPlaneCommand(): Command {
 function toConfig(flags: Flags): ControlPlaneConfig {
   return {
     directory: flags.directory,
+    kubeconfig: flags.kubeconfig,
     dataDir: flags.dataDir,
     listen: flags.listen,
     admin: flags.admin,
@@ -130,6 +142,7 @@ function toConfig(flags: Flags): ControlPlaneConfig {
     audience: flags.audience,
     tokenIssuer: flags.tokenIssuer,
     peerAddress: flags.peerAddress,
+    tokenReview: flags.tokenReview,
     serverNames: [defaultServerName, 'localhost', ...(flags.serverName ?? [])],
     auditLog: flags.auditLog,
     limits: {

@@ -1,4 +1,4 @@
-import type { PeerAddressMode } from '../../src/attestation/index.ts';
+import type { PeerAddressMode, TokenReviewMode } from '../../src/attestation/index.ts';
 import type { DiscoveryLimits } from '../../src/discovery/index.ts';
 import type { TrustDomain } from '../../src/identity/index.ts';
 import type { MeshSettings } from '../../src/policy/index.ts';
@@ -11,7 +11,10 @@ export interface ListenAddress {
 
 /** A control plane's whole configuration, checked. */
 export interface ControlPlaneConfig {
-  readonly directory: string;
+  /** Of manifests; undefined: an API server is watched. */
+  readonly directory: string | undefined;
+  /** Of that API server; undefined: the one of the cluster that this runs in. */
+  readonly kubeconfig: string | undefined;
   readonly dataDir: string;
   readonly listen: ListenAddress;
   readonly admin: ListenAddress;
@@ -19,8 +22,10 @@ export interface ControlPlaneConfig {
   readonly settings: MeshSettings;
   readonly svidTtlMs: number;
   readonly audience: string;
-  readonly tokenIssuer: string;
+  /** Undefined: our own, or the one that the API server names. */
+  readonly tokenIssuer: string | undefined;
   readonly peerAddress: PeerAddressMode;
+  readonly tokenReview: TokenReviewMode;
   /** DNS names of the control plane's own certificate. The first is what `bootstrap` verifies by default. */
   readonly serverNames: readonly string[];
   readonly auditLog: string | undefined;

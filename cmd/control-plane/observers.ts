@@ -138,16 +138,20 @@ export function proxiesObserver({ audit, metrics, log }: Witnesses): ProxiesObse
   };
 }
 
-/** Policy changes as audit events; object counts as metrics. */
-export function watchMesh(mesh: Mesh, { audit, metrics, log }: Witnesses): () => void {
+/** Policy changes as audit events; object counts as metrics. `actor`: whoever changes the mesh. */
+export function watchMesh(mesh: Mesh, { audit, metrics, log }: Witnesses, actor: string): () => void {
   return mesh.subscribe((notice) => {
     metrics.generation.set(notice.generation);
     for (const kind of MESH_KINDS) metrics.objects.set({ kind }, mesh.count(kind));
-    recordPolicyChanges(mesh, notice, audit, log);
+    recordPolicyChanges(mesh, notice, { audit, log, actor });
   });
 }
 
-function recordPolicyChanges(mesh: Mesh, notice: MeshNotice, audit: AuditLog, log: Logger): void {
+function recordPolicyChanges(
+  mesh: Mesh,
+  notice: MeshNotice,
+  { audit, log, actor }: { audit: AuditLog; log: Logger; actor: string },
+): void {
   for (const change of notice.changes) {
     if (change.kind !== 'AuthorizationPolicy') continue;
     const policy = change.after?.policy ?? change.before?.policy;
@@ -156,7 +160,7 @@ function recordPolicyChanges(mesh: Mesh, notice: MeshNotice, audit: AuditLog, lo
     const workloads = mesh.workloadsOf(policy).length;
     audit.record({
       event: 'policy.changed',
-      actor: 'directory',
+      actor,
       policy: change.key,
       change: kind,
       digest: policy.digest,

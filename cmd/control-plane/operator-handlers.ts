@@ -20,7 +20,8 @@ const longestTokenSeconds = 86_400;
 export function operatorHandlers(parts: {
   readonly authority: Authority;
   readonly mesh: Mesh;
-  readonly issuer: LocalIssuer;
+  /** Undefined: the API server issues the tokens. */
+  readonly issuer: LocalIssuer | undefined;
   readonly audience: string;
   readonly proxies: Proxies;
   readonly streams: () => readonly StreamStatus[];
@@ -41,6 +42,12 @@ export function operatorHandlers(parts: {
   return {
     IssueToken: async (request): Promise<{ token: string }> => {
       const pod = podNamed(request.namespace, request.pod);
+      if (issuer === undefined) {
+        throw new OperatorError(
+          'FAILED_PRECONDITION',
+          `on Kubernetes the API server issues the tokens: kubectl create token ${pod.serviceAccount} --namespace ${pod.namespace} --audience ${parts.audience} --bound-object-kind Pod --bound-object-name ${pod.name}`,
+        );
+      }
       const serviceAccount = mesh.get('ServiceAccount', `${pod.namespace}/${pod.serviceAccount}`);
       if (serviceAccount === undefined) {
         throw new OperatorError(

@@ -14,7 +14,8 @@ export async function runControlPlane(config: ControlPlaneConfig): Promise<numbe
   const log = createLogger({ format: config.logFormat, level: config.logLevel });
   const metrics = createMetrics();
   const notReady = new Map<string, string>([['start', 'in progress']]);
-  const stopped = stopSignal(log);
+  const givenUp = new AbortController();
+  const stopped = stopSignal(log, givenUp);
   const closers: (() => void | Promise<void>)[] = [];
   try {
     const admin = await explainListen('--admin', config.admin, () =>
@@ -37,8 +38,11 @@ export async function runControlPlane(config: ControlPlaneConfig): Promise<numbe
       },
     });
     closers.push(() => audit.close());
-    const controlPlane = await startControlPlane(config, { log, metrics, audit }, (step) =>
-      notReady.set('start', step),
+    const controlPlane = await startControlPlane(
+      config,
+      { log, metrics, audit },
+      (step) => notReady.set('start', step),
+      givenUp.signal,
     );
     closers.push(() => controlPlane.stop());
     notReady.delete('start');
@@ -48,6 +52,10 @@ export async function runControlPlane(config: ControlPlaneConfig): Promise<numbe
     log.info({ signal }, 'stopping');
     return 0;
   } catch (error) {
+    if (givenUp.signal.aborted) {
+      log.info('stopped before it was ready');
+      return 0;
+    }
     // The message says what to do; where in the code it was noticed helps nobody who runs this.
     log.fatal(error instanceof Error ? error.message : String(error));
     log.debug({ err: error }, 'where the start failed');
@@ -70,7 +78,7 @@ function auditSink(file: string | undefined, onError: (error: Error) => void): A
   }
 }
 
-function stopSignal(log: Logger): Promise<NodeJS.Signals> {
+function stopSignal(log: Logger, givenUp: AbortController): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     let asked = false;
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -82,6 +90,7 @@ function stopSignal(log: Logger): Promise<NodeJS.Signals> {
           process.kill(process.pid, signal);
         }
         asked = true;
+        givenUp.abort();
         resolve(signal);
       });
     }

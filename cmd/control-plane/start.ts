@@ -1,24 +1,23 @@
 import { isIP } from 'node:net';
 import { join } from 'node:path';
-import { LocalAttestor, LocalIssuer } from '../../src/attestation/index.ts';
 import { Authority, directoryKeyStore } from '../../src/authority/index.ts';
 import { discoveryServices } from '../../src/discovery/index.ts';
 import { SpiffeId } from '../../src/identity/index.ts';
 import { Mesh } from '../../src/mesh/index.ts';
 import { openOperatorServer } from '../../src/operator/index.ts';
 import { Proxies, pushOrder, ResourceEncoder } from '../../src/proxy/index.ts';
-import { DirectorySource } from '../../src/sources/directory/index.ts';
 import { envoySchema, operatorSchema } from '../schema.ts';
 import { createAuthenticator } from './authenticator.ts';
 import { publishBundle, publishedBundle } from './bundle-files.ts';
 import { openCertificates } from './certificates.ts';
 import { openGrpcServer } from './grpc-server.ts';
+import { openInCluster } from './in-cluster.ts';
 import { renewForSigner, RootRotation } from './root-rotation.ts';
 import { watchPolicies } from './policy-warnings.ts';
 import { discoveryObserver, issuance, proxiesObserver, watchMesh, type Witnesses } from './observers.ts';
 import { operatorHandlers } from './operator-handlers.ts';
-import { reportProblems } from './problems.ts';
 import { servingCredentials } from './serving-credentials.ts';
+import { openStandalone } from './standalone.ts';
 import { Throttle } from './throttle.ts';
 import type { ControlPlaneConfig } from './config.ts';
 
@@ -31,19 +30,21 @@ export interface ControlPlane {
 /**
  * Wires the rooms in the order of the data's way. Whatever was opened before a failure is closed again.
  * @param starting is told what is waited for
+ * @param signal aborted where the start is given up: an API server may be waited for without end
  * @throws Error whose message says which file, flag or key is at fault and what to do
  */
 export async function startControlPlane(
   config: ControlPlaneConfig,
   witnesses: Witnesses,
   starting: (step: string) => void,
+  signal: AbortSignal,
 ): Promise<ControlPlane> {
   const closers: (() => void | Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
     for (const close of closers.splice(0).toReversed()) await close();
   };
   try {
-    const address = await wire(config, witnesses, starting, closers);
+    const address = await wire(config, witnesses, starting, signal, closers);
     return { address, stop };
   } catch (error) {
     await stop();
@@ -55,6 +56,7 @@ async function wire(
   config: ControlPlaneConfig,
   witnesses: Witnesses,
   starting: (step: string) => void,
+  signal: AbortSignal,
   closers: (() => void | Promise<void>)[],
 ): Promise<string> {
   const { log, metrics, audit } = witnesses;
@@ -84,19 +86,15 @@ async function wire(
     rootNamespace: settings.rootNamespace,
     onListenerError: (error) => log.error({ err: error }, 'a reader of the mesh failed; the others go on'),
   });
-  closers.push(watchMesh(mesh, witnesses));
+  const { directory } = config;
+  closers.push(watchMesh(mesh, witnesses, directory === undefined ? 'kubernetes' : 'directory'));
   closers.push(watchPolicies(mesh, settings, log));
 
-  const issuer = await LocalIssuer.open({ directory: dataDir, issuer: config.tokenIssuer, nowMs });
-  const attestor = new LocalAttestor({
-    jwks: issuer.jwks(),
-    issuer: config.tokenIssuer,
-    audience: config.audience,
-    trustDomain,
-    mesh,
-    nowMs,
-    peerAddress: config.peerAddress,
-  });
+  const homeOptions = { config, mesh, witnesses, starting, signal, closers };
+  const home = await (directory === undefined
+    ? openInCluster(homeOptions)
+    : openStandalone(directory, homeOptions));
+  const { attestor, issuer } = home;
   const schema = envoySchema();
   const proxies = new Proxies({
     encoder: new ResourceEncoder(schema),
@@ -117,16 +115,7 @@ async function wire(
   closers.push(authority.onBundleChange(() => proxies.bundleChanged()));
   closers.push(authority.onSignerChange(() => void renewForSigner(authority, proxies, log)));
 
-  starting(`reading the manifests in ${config.directory}`);
-  const source = await DirectorySource.open({
-    directory: config.directory,
-    mesh,
-    nowMs,
-    stateFile: join(dataDir, 'uids.json'),
-    rootNamespace: settings.rootNamespace,
-    onReport: (report) => reportProblems(report, witnesses),
-  });
-  closers.push(() => source.close());
+  await home.fill();
 
   const callers = new Throttle();
   const refusals = new Throttle();

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { JSONWebKeySet } from 'jose';
 import { SignJWT, UnsecuredJWT } from 'jose';
 import { AttestationError } from './index.ts';
-import type { Factor, Refusal } from './index.ts';
+import type { Factor, Refusal, ReviewOutcome, TokenReviewMode } from './index.ts';
 import {
   AUDIENCE,
   claimsOf,
@@ -389,6 +389,64 @@ describe('the keys', () => {
     const jwks = { keys: [{ kty: 'oct', kid: 'rsa', k: 'c2VjcmV0' }] } as JSONWebKeySet;
     const world = await newWorld({ jwks });
     expectRefusal(await refusalOf(world, await sign(claimsOf())), 'token', /does not publish/);
+  });
+});
+
+describe('the review of a token by another', () => {
+  const outcomes: Record<ReviewOutcome['kind'], ReviewOutcome> = {
+    passed: { kind: 'passed', detail: 'yes' },
+    refused: { kind: 'refused', detail: 'withdrawn' },
+    unavailable: { kind: 'unavailable', detail: 'nobody there' },
+  };
+  const worldWith = async (
+    kind: ReviewOutcome['kind'],
+    mode: TokenReviewMode,
+    meanwhile: (world: World) => void = (): void => {},
+  ): Promise<{ world: World; asked: () => number }> => {
+    let asked = 0;
+    const review = async (): Promise<ReviewOutcome> => {
+      asked += 1;
+      meanwhile(world);
+      return outcomes[kind];
+    };
+    const world: World = await newWorld({ review: { reviewer: { review }, mode } });
+    return { world, asked: () => asked };
+  };
+
+  it.each([
+    ['passed', 'require'],
+    ['passed', 'when-available'],
+    ['unavailable', 'when-available'],
+  ] as const)('%s, with %s: attested, and said so last', async (kind, mode) => {
+    const { world } = await worldWith(kind, mode);
+    const verdict = await world.attestor.attest(await sign(claimsOf()), NOWHERE);
+    if (!verdict.ok) throw new Error(verdict.refusal.detail);
+    expect(verdict.workload.factors.at(-1)).toMatchObject({ factor: 'token-review', outcome: kind });
+  });
+
+  it.each([
+    ['refused', 'require', 'UNAUTHENTICATED'],
+    ['refused', 'when-available', 'UNAUTHENTICATED'],
+    ['unavailable', 'require', 'UNAVAILABLE'],
+  ] as const)('%s, with %s: refused as %s', async (kind, mode, code) => {
+    const { world } = await worldWith(kind, mode);
+    const refusal = await refusalOf(world, await sign(claimsOf()));
+    expect(refusal).toMatchObject({ factor: 'token-review', code, detail: outcomes[kind].detail });
+    expect(refusal.claimed?.podUid).toBe(WEB.uid);
+  });
+
+  it('comes last: nobody is asked about a token that fails here', async () => {
+    const { world, asked } = await worldWith('passed', 'require');
+    world.mesh.update([{ op: 'delete', kind: 'Pod', key: 'shop/web-1' }]);
+    expectRefusal(await refusalOf(world, await sign(claimsOf())), 'pod', /does not exist/);
+    expect(asked()).toBe(0);
+  });
+
+  it('takes time, and the pod may go meanwhile', async () => {
+    const { world } = await worldWith('passed', 'require', ({ mesh }) => {
+      mesh.update([{ op: 'delete', kind: 'Pod', key: 'shop/web-1' }]);
+    });
+    expectRefusal(await refusalOf(world, await sign(claimsOf())), 'pod', /does not exist/);
   });
 });
 

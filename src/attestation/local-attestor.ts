@@ -6,7 +6,8 @@ import type { TokenClaims } from './claims.ts';
 import { AttestationError } from './errors.ts';
 import { checkPeerAddress, checkPod } from './factors.ts';
 import type { PeerAddressMode } from './factors.ts';
-import { refuseFactor, refuseToken } from './refusal.ts';
+import { refuseFactor, refuseReviewed, refuseToken, refuseUnreviewed } from './refusal.ts';
+import type { TokenReviewer } from './token-reviewer.ts';
 import { TokenVerifier } from './token-verifier.ts';
 import type { JwksSource } from './token-verifier.ts';
 import type { Attestor, Peer, ProvenWorkload, Refusal, Verdict, WorkloadWatch } from './types.ts';
@@ -23,6 +24,12 @@ export interface LocalAttestorOptions {
   readonly nowMs: () => number;
   /** Whether the peer's address must be one of the pod's. */
   readonly peerAddress: PeerAddressMode;
+  /** Absent: nobody is asked who may know more of a token than its signature says. */
+  readonly review?: {
+    readonly reviewer: TokenReviewer;
+    /** What a token is worth that nothing speaks against, while the reviewer cannot be asked. */
+    readonly mode: TokenReviewMode;
+  };
   /** Default 8192; the API server's tokens have 1 to 2 thousand bytes. */
   readonly maxTokenBytes?: number;
   /** How long a verified signature is believed again; default and maximum 60 000. The pod is looked at anew each time. */
@@ -33,7 +40,13 @@ export interface LocalAttestorOptions {
   readonly onCallbackError?: (error: unknown) => void;
 }
 
-/** Proves a caller by its projected service account token, the issuer's public keys and the mesh: no call leaves the process. */
+/** `require`: nothing. `when-available`: what its signature and its pod say. */
+export type TokenReviewMode = 'require' | 'when-available';
+
+/**
+ * Proves a caller by its projected service account token, the issuer's public keys and the mesh: no call leaves the
+ * process. Whoever passes all that is then asked about where there is a reviewer.
+ */
 export class LocalAttestor implements Attestor, WorkloadWatch {
   readonly #options: LocalAttestorOptions;
   readonly #verifier: TokenVerifier;
@@ -58,7 +71,23 @@ export class LocalAttestor implements Attestor, WorkloadWatch {
   async attest(token: string | undefined, peer: Peer): Promise<Verdict> {
     if (token === undefined || token === '') return refused(refuseToken('no token was sent'));
     const verified = await this.#verifier.verify(token);
-    return verified.ok ? this.#judge(verified.claims, peer) : refused(verified.refusal);
+    if (!verified.ok) return refused(verified.refusal);
+    const { claims } = verified;
+    const verdict = this.#judge(claims, peer);
+    const { review } = this.#options;
+    if (!verdict.ok || review === undefined) return verdict;
+
+    const outcome = await review.reviewer.review(token, claims);
+    const { kind, detail } = outcome;
+    if (kind === 'refused') return refused(refuseReviewed(detail, claimedBy(claims)));
+    if (kind === 'unavailable' && review.mode === 'require') {
+      return refused(refuseUnreviewed(detail, claimedBy(claims)));
+    }
+    // The pod may have gone meanwhile.
+    const now = this.#judge(claims, peer);
+    if (!now.ok) return now;
+    const factors = [...now.workload.factors, { factor: 'token-review', outcome: kind, detail } as const];
+    return { ok: true, workload: { ...now.workload, factors } };
   }
 
   recheck(workload: ProvenWorkload): Refusal | undefined {

@@ -6,6 +6,7 @@ const PUBLIC_MESSAGES: Readonly<Record<Factor, string>> = {
   'service-account': 'not attested: the service account was refused',
   node: 'not attested: the node was refused',
   'peer-address': 'not attested: the peer address was refused',
+  'token-review': 'not attested: the token was refused by the API server',
 };
 
 /** The token itself failed: whoever sent it has proven nothing. */
@@ -15,11 +16,24 @@ export function refuseToken(detail: string, claimed?: ClaimedWorkload): Refusal 
 
 /** The token is genuine, and another factor failed. */
 export function refuseFactor(
-  factor: Exclude<Factor, 'token'>,
+  factor: Exclude<Factor, 'token' | 'token-review'>,
   detail: string,
   claimed?: ClaimedWorkload,
 ): Refusal {
   return refuse(factor, 'PERMISSION_DENIED', detail, claimed);
+}
+
+/** The API server does not take the token for what it says it is. */
+export function refuseReviewed(detail: string, claimed: ClaimedWorkload): Refusal {
+  return refuse('token-review', 'UNAUTHENTICATED', detail, claimed);
+}
+
+/** Nothing was found against the token, and nobody could be asked who would know. */
+export function refuseUnreviewed(detail: string, claimed: ClaimedWorkload): Refusal {
+  return {
+    ...refuse('token-review', 'UNAVAILABLE', detail, claimed),
+    publicMessage: 'not attested: the API server cannot be asked now',
+  };
 }
 
 function refuse(

@@ -7,8 +7,20 @@ import { RecentCache } from './recent-cache.ts';
 import { refuseToken } from './refusal.ts';
 import type { Refusal } from './types.ts';
 
-/** Public keys that tokens are verified with: fixed, or asked for at each verification. */
-export type JwksSource = JSONWebKeySet | (() => JSONWebKeySet | Promise<JSONWebKeySet>);
+/** Keys that change at their issuer. */
+export interface FollowedJwks {
+  /** As last seen. */
+  readonly jwks: JSONWebKeySet;
+  /**
+   * Asked when a token names a key that is not among them: has the issuer another by now?
+   * @returns undefined: none that is newer
+   * @throws Error the issuer cannot be asked
+   */
+  newer(): Promise<JSONWebKeySet | undefined>;
+}
+
+/** Public keys that tokens are verified with: fixed, asked for at each verification, or followed. */
+export type JwksSource = JSONWebKeySet | (() => JSONWebKeySet | Promise<JSONWebKeySet>) | FollowedJwks;
 
 export interface TokenVerifierOptions {
   readonly jwks: JwksSource;
@@ -98,12 +110,23 @@ export class TokenVerifier {
       clockTolerance: CLOCK_SKEW_MS / 1000,
       requiredClaims: ['exp', 'iat', 'sub'],
     };
-    const resolve = await this.#keys();
     try {
-      return (await jwtVerify(token, resolve, options)).payload;
+      return await payloadOf(token, await this.#keys(), options);
     } catch (error) {
-      if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
-      return await verifyWithAny(token, error, options);
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
+      const newer = await this.#newerKeys();
+      if (newer === undefined) throw error;
+      return await payloadOf(token, newer, options);
+    }
+  }
+
+  async #newerKeys(): Promise<JWTVerifyGetKey | undefined> {
+    const { jwks: source } = this.#options;
+    if (!isFollowed(source)) return undefined;
+    try {
+      return (await source.newer()) === undefined ? undefined : await this.#keys();
+    } catch (error) {
+      throw new KeysUnavailable({ cause: error });
     }
   }
 
@@ -111,7 +134,7 @@ export class TokenVerifier {
     const { jwks: source } = this.#options;
     let jwks: JSONWebKeySet;
     try {
-      jwks = typeof source === 'function' ? await source() : source;
+      jwks = typeof source === 'function' ? await source() : isFollowed(source) ? source.jwks : source;
       if (this.#keySet?.jwks !== jwks) this.#keySet = { jwks, resolve: createLocalJWKSet(jwks) };
     } catch (error) {
       throw new KeysUnavailable({ cause: error });
@@ -144,6 +167,23 @@ export class TokenVerifier {
 class KeysUnavailable extends Error {
   constructor(options: ErrorOptions) {
     super('the public keys are not to be had', options);
+  }
+}
+
+function isFollowed(source: JwksSource): source is FollowedJwks {
+  return 'newer' in source;
+}
+
+async function payloadOf(
+  token: string,
+  keys: JWTVerifyGetKey,
+  options: JWTVerifyOptions,
+): Promise<JWTPayload> {
+  try {
+    return (await jwtVerify(token, keys, options)).payload;
+  } catch (error) {
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error;
+    return await verifyWithAny(token, error, options);
   }
 }
 

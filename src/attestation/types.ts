@@ -2,13 +2,16 @@ import type { SpiffeId } from '../identity/index.ts';
 import type { Pod } from '../mesh/index.ts';
 
 /** What is proven about a caller, each on its own. */
-export type Factor = 'token' | 'pod' | 'service-account' | 'node' | 'peer-address';
+export type Factor = 'token' | 'pod' | 'service-account' | 'node' | 'peer-address' | 'token-review';
 
 /** How one factor stood. */
 export interface FactorVerdict {
   readonly factor: Factor;
-  /** `warned`: it failed, and the settings let that pass. `skipped`: the settings do not ask for it. */
-  readonly outcome: 'passed' | 'warned' | 'skipped';
+  /**
+   * `warned`: it failed, and the settings let that pass. `skipped`: the settings do not ask for it. `unavailable`: who
+   * decides it could not be asked, and the settings let that pass.
+   */
+  readonly outcome: 'passed' | 'warned' | 'skipped' | 'unavailable';
   /** For logs and audit events; never a token. */
   readonly detail: string;
 }
@@ -25,8 +28,11 @@ export interface ClaimedWorkload {
 
 export interface Refusal {
   readonly factor: Factor;
-  /** `UNAUTHENTICATED`: the token proves nothing. `PERMISSION_DENIED`: it is genuine, and its bearer has no right to be here. */
-  readonly code: 'UNAUTHENTICATED' | 'PERMISSION_DENIED';
+  /**
+   * `UNAUTHENTICATED`: the token proves nothing. `PERMISSION_DENIED`: it is genuine, and its bearer has no right to be
+   * here. `UNAVAILABLE`: it cannot be decided now; the same token may pass later.
+   */
+  readonly code: 'UNAUTHENTICATED' | 'PERMISSION_DENIED' | 'UNAVAILABLE';
   /** For the log: what was found and what was wanted. Never a token. */
   readonly detail: string;
   /** For the caller: names the factor and nothing else. */

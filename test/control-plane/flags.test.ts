@@ -26,7 +26,6 @@ async function expectRefused(line: string, ...says: readonly RegExp[]): Promise<
 
 describe('a flag that is missing is named by', () => {
   it.each([
-    ['control-plane --data-dir x', '--directory <dir>'],
     ['control-plane --directory x', '--data-dir <dir>'],
     ['token --pod shop/web', '--data-dir <dir>'],
     ['token --data-dir x', '--pod <namespace/name>'],
@@ -51,6 +50,8 @@ describe('a flag that is wrong is answered with what was found and what is allow
     ['authz nonsense', /unknown command 'nonsense'/u],
     [`${controlPlane} --nonsense`, /unknown option '--nonsense'/u],
     [`${controlPlane} nonsense`, /too many arguments.*nonsense/u],
+    ['control-plane --data-dir x', /not said.*give --directory <dir> or --kubeconfig <file>/u],
+    [`${controlPlane} --kubeconfig x`, /--directory and --kubeconfig were both given/u],
     ['control-plane --directory', /'--directory <dir>' argument missing/u],
     [
       `${controlPlane} --listen 127.0.0.1`,
@@ -68,6 +69,7 @@ describe('a flag that is wrong is answered with what was found and what is allow
     [`${controlPlane} --audience ''`, /--audience.*empty: name one/u],
     [`${controlPlane} --token-issuer ''`, /--token-issuer.*empty: name one/u],
     [`${controlPlane} --peer-address no`, /'no' is invalid\. Allowed choices are off, warn, require\./u],
+    [`${controlPlane} --token-review no`, /Allowed choices are when-available, require\./u],
     [`${controlPlane} --max-message-bytes 0`, /"0" is not a whole number of at least 1/u],
     [`${controlPlane} --max-streams-per-workload many`, /"many" is not a whole number/u],
     [`${controlPlane} --max-names-per-stream 1.5`, /"1\.5" is not a whole number/u],

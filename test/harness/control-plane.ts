@@ -5,24 +5,24 @@ import { freePort } from './ports.ts';
 import { Child, run } from './process.ts';
 import { waitFor } from './wait.ts';
 
-/** A real control plane process in standalone mode. */
+/** Where pods and policies come from. */
+export type Home = { readonly directory: string } | { readonly kubeconfig: string };
+
+/** A real control plane process. */
 export class TestControlPlane {
-  readonly directory: string;
   readonly dataDir: string;
   readonly address: string;
   readonly admin: string;
   readonly auditLog: string;
+  readonly #home: Home;
   readonly #flags: readonly string[];
   #child: Child;
 
-  private constructor(options: {
-    directory: string;
-    dataDir: string;
-    address: string;
-    admin: string;
-    flags: readonly string[];
-  }) {
-    this.directory = options.directory;
+  private constructor(
+    home: Home,
+    options: { dataDir: string; address: string; admin: string; flags: readonly string[] },
+  ) {
+    this.#home = home;
     this.dataDir = options.dataDir;
     this.address = options.address;
     this.admin = options.admin;
@@ -31,14 +31,17 @@ export class TestControlPlane {
     this.#child = this.#spawn();
   }
 
-  static async start(options: {
-    directory: string;
-    dataDir: string;
-    flags?: readonly string[];
-  }): Promise<TestControlPlane> {
+  static async start(
+    options: Home & { dataDir: string; flags?: readonly string[] },
+  ): Promise<TestControlPlane> {
     const address = `127.0.0.1:${await freePort()}`;
     const admin = `127.0.0.1:${await freePort()}`;
-    const controlPlane = new TestControlPlane({ ...options, address, admin, flags: options.flags ?? [] });
+    const controlPlane = new TestControlPlane(options, {
+      ...options,
+      address,
+      admin,
+      flags: options.flags ?? [],
+    });
     try {
       await controlPlane.ready();
     } catch (error) {
@@ -122,7 +125,11 @@ export class TestControlPlane {
   }
 
   #spawn(): Child {
-    const args = ['control-plane', '--directory', this.directory, '--data-dir', this.dataDir];
+    const home =
+      'directory' in this.#home
+        ? ['--directory', this.#home.directory]
+        : ['--kubeconfig', this.#home.kubeconfig];
+    const args = ['control-plane', ...home, '--data-dir', this.dataDir];
     args.push(
       '--listen',
       this.address,

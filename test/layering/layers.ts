@@ -11,6 +11,8 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'src/authority': ['src/identity', 'src/files'],
   'src/mesh': ['src/identity', 'src/policy'],
   'src/sources/manifests': [],
+  'src/kubernetes': [],
+  'src/sources/kubernetes': ['src/kubernetes', 'src/mesh', 'src/policy', 'src/files'],
   'src/sources/directory': ['src/mesh', 'src/policy', 'src/sources/manifests', 'src/files'],
   'src/proxy': ['src/identity', 'src/policy', 'src/authority', 'src/mesh'],
   'src/discovery': [],

@@ -1,0 +1,40 @@
+import { join } from 'node:path';
+import { LocalAttestor, LocalIssuer } from '../../src/attestation/index.ts';
+import { DirectorySource } from '../../src/sources/directory/index.ts';
+import type { Home, HomeOptions } from './home.ts';
+import { reportProblems } from './problems.ts';
+
+const defaultTokenIssuer = 'https://countersign.local';
+
+/** No Kubernetes: a directory of manifests, and an issuer of tokens of our own. */
+export async function openStandalone(directory: string, options: HomeOptions): Promise<Home> {
+  const { config, mesh, witnesses, starting, closers } = options;
+  const { dataDir, tokenIssuer = defaultTokenIssuer } = config;
+  const nowMs = Date.now;
+  const issuer = await LocalIssuer.open({ directory: dataDir, issuer: tokenIssuer, nowMs });
+  const attestor = new LocalAttestor({
+    jwks: issuer.jwks(),
+    issuer: tokenIssuer,
+    audience: config.audience,
+    trustDomain: config.trustDomain,
+    mesh,
+    nowMs,
+    peerAddress: config.peerAddress,
+  });
+  return {
+    attestor,
+    issuer,
+    fill: async () => {
+      starting(`reading the manifests in ${directory}`);
+      const source = await DirectorySource.open({
+        directory,
+        mesh,
+        nowMs,
+        stateFile: join(dataDir, 'uids.json'),
+        rootNamespace: config.settings.rootNamespace,
+        onReport: (report) => reportProblems(report, witnesses),
+      });
+      closers.push(() => source.close());
+    },
+  };
+}

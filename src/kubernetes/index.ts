@@ -1,0 +1,11 @@
+export { isInCluster, openAccess } from './access.ts';
+export type { Access, TlsMaterial } from './access.ts';
+export { ApiServer } from './api-server.ts';
+export type { ApiServerOptions, RequestOptions, WatchOptions } from './api-server.ts';
+export type { ConnectionTimes } from './connection.ts';
+export { ApiServerError } from './errors.ts';
+export type { ApiServerErrorCode, RefusedStatus } from './errors.ts';
+export { fieldsAt, isFields, textAt } from './fields.ts';
+export type { Fields } from './fields.ts';
+export { Reflector } from './reflector.ts';
+export type { ReflectorOptions, ReflectorSink } from './reflector.ts';

@@ -1,0 +1,3 @@
+export { KubernetesSource } from './kubernetes-source.ts';
+export type { KubernetesSourceOptions } from './kubernetes-source.ts';
+export type { KubernetesReport, PolicyStatus } from './types.ts';

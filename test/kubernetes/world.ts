@@ -1,0 +1,109 @@
+import { renameSync } from 'node:fs';
+import { stringify } from 'yaml';
+import { at } from '../cluster/api-client.ts';
+import { TestCluster } from '../cluster/cluster.ts';
+import { Wire } from '../cluster/wire.ts';
+import { bareCrd } from './crds.ts';
+
+export const audience = 'countersign';
+const home = 'countersign-system';
+const account = 'control-plane';
+const who = { namespace: home, serviceAccount: account };
+
+/** What the control plane may do, and no more. */
+const rules = [
+  {
+    apiGroups: [''],
+    resources: ['pods', 'namespaces', 'serviceaccounts', 'services'],
+    verbs: ['list', 'watch'],
+  },
+  {
+    apiGroups: ['security.countersign.dev', 'security.istio.io'],
+    resources: ['*'],
+    verbs: ['list', 'watch'],
+  },
+  { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
+];
+
+/** A real cluster with the bare CRD of our own group, and the way of the control plane into it. */
+export class KubernetesWorld {
+  readonly cluster: TestCluster;
+  /** Between the control plane and the API server. */
+  readonly wire: Wire;
+  /** Of the control plane's service account, by way of the wire. */
+  readonly kubeconfig: string;
+
+  private constructor(cluster: TestCluster, wire: Wire, kubeconfig: string) {
+    this.cluster = cluster;
+    this.wire = wire;
+    this.kubeconfig = kubeconfig;
+  }
+
+  static async start(): Promise<KubernetesWorld> {
+    // Else it waits for watches to end before it stops, and they do not.
+    const cluster = await TestCluster.start({ flags: ['--shutdown-watch-termination-grace-period=1s'] });
+    const wire = await Wire.to(cluster.url);
+    try {
+      const { operator, make } = cluster;
+      await make.namespace(home);
+      await make.serviceAccount(home, account);
+      const name = 'countersign-control-plane';
+      const rbac = 'rbac.authorization.k8s.io/v1';
+      await operator.create(at(`${rbac}/clusterroles`), { metadata: { name }, rules });
+      await operator.create(at(`${rbac}/clusterrolebindings`), {
+        metadata: { name },
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name },
+        subjects: [{ kind: 'ServiceAccount', namespace: home, name: account }],
+      });
+      const kubeconfig = await cluster.kubeconfigOf(who, wire.url);
+      const world = new KubernetesWorld(cluster, wire, kubeconfig);
+      await world.installCrd('security.countersign.dev');
+      return world;
+    } catch (error) {
+      wire.close();
+      await cluster.dispose();
+      throw error;
+    }
+  }
+
+  /** As a kubelet does: the control plane's token is replaced where it stands. */
+  async renewToken(): Promise<void> {
+    renameSync(await this.cluster.kubeconfigOf(who, this.wire.url), this.kubeconfig);
+  }
+
+  async installCrd(group: Parameters<typeof bareCrd>[0], kind = 'AuthorizationPolicy'): Promise<void> {
+    await this.kubectl(['apply', '-f', '-'], bareCrd(group, kind));
+    const [name] = [`${kind.toLowerCase().replace(/y$/u, 'ies')}.${group}`];
+    await this.kubectl(['wait', '--for', 'condition=Established', '--timeout', '30s', `crd/${name}`]);
+  }
+
+  async removeCrd(group: Parameters<typeof bareCrd>[0], kind = 'AuthorizationPolicy'): Promise<void> {
+    await this.kubectl(['delete', '--wait', '-f', '-'], bareCrd(group, kind));
+  }
+
+  /** @throws Error with its stderr, where it fails */
+  async kubectl(args: readonly string[], ...documents: readonly object[]): Promise<string> {
+    const input = documents.map((document) => stringify(document)).join('---\n');
+    const { code, stdout, stderr } = await this.cluster.kubectl(args, input);
+    if (code !== 0) throw new Error(`kubectl ${args.join(' ')}: ${stderr}`);
+    return stdout;
+  }
+
+  async apply(...documents: readonly object[]): Promise<void> {
+    await this.kubectl(['apply', '-f', '-'], ...documents);
+  }
+
+  async dispose(): Promise<void> {
+    this.wire.close();
+    await this.cluster.dispose();
+  }
+}
+
+/** An AuthorizationPolicy of either group. */
+export function policy(
+  name: string,
+  spec: object,
+  { group = 'security.countersign.dev', namespace = 'shop' }: { group?: string; namespace?: string } = {},
+): object {
+  return { apiVersion: `${group}/v1`, kind: 'AuthorizationPolicy', metadata: { name, namespace }, spec };
+}
