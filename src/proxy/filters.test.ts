@@ -36,16 +36,16 @@ describe('FilterCache', () => {
     const settings = { trustDomain: 'cluster.local', rootNamespace: 'root', defaultAction: 'deny' } as const;
     const cache = new FilterCache(encoder, settings);
     const before = cache.get([allow('web', '/a')]);
-    expect(encode).toHaveBeenCalledTimes(6);
+    expect(encode).toHaveBeenCalledTimes(10);
     const after = cache.get([allow('web', '/b')]);
-    expect(encode).toHaveBeenCalledTimes(7);
+    expect(encode).toHaveBeenCalledTimes(11);
     for (const [name, filter] of after) {
       if (name === 'countersign.authz.http.allow') expect(filter.version).not.toBe(before.get(name)?.version);
       else expect(filter, name).toBe(before.get(name));
     }
     cache.keepOnly(new Set([after]));
     cache.get([allow('web', '/a')]);
-    expect(encode, 'what nobody used any more is forgotten').toHaveBeenCalledTimes(8);
+    expect(encode, 'what nobody used any more is forgotten').toHaveBeenCalledTimes(12);
   });
 
   it('gives the bytes that each policy alone would give, however often its rules were encoded before', () => {

@@ -1,14 +1,14 @@
 import { hash } from 'node:crypto';
 import {
   compile,
+  idleCustomFilters,
   type AuthorizationPolicy,
   type MeshSettings,
-  type RbacFilter,
   type RbacPolicy,
   type RbacRules,
 } from '../policy/index.ts';
 import type { EncodedResource, ResourceEncoder } from './encoder.ts';
-import { EXTENSION_CONFIG_TYPE, type FilterName } from './resource-types.ts';
+import { authzSlots, EXTENSION_CONFIG_TYPE, type FilterName } from './resource-types.ts';
 
 /** The authorization filters of one workload, by name. The same object for all workloads with the same policies. */
 export type FilterSet = ReadonlyMap<FilterName, EncodedResource>;
@@ -51,17 +51,19 @@ export class FilterCache {
   #compile(policies: readonly AuthorizationPolicy[]): FilterSet {
     const set = new Map<FilterName, EncodedResource>();
     for (const protocol of ['http', 'tcp'] as const) {
-      const filters = compile(policies, { protocol, settings: this.#settings });
-      for (const action of ['audit', 'deny', 'allow'] as const) {
-        const name: FilterName = `countersign.authz.${protocol}.${action}`;
-        set.set(name, this.#resource(name, filters[action].typed_config));
+      const { custom, audit, deny, allow } = compile(policies, { protocol, settings: this.#settings });
+      const { select, ask } = custom ?? idleCustomFilters(protocol);
+      const bySlot = { custom: select, ext_authz: ask, audit, deny, allow };
+      for (const slot of authzSlots) {
+        const name: FilterName = `countersign.authz.${protocol}.${slot}`;
+        set.set(name, this.#resource(name, bySlot[slot].typed_config));
       }
     }
     return set;
   }
 
   /** Encoding costs many times what telling two filters apart does; a change touches one of a set's six. */
-  #resource(name: FilterName, typedConfig: RbacFilter['typed_config']): EncodedResource {
+  #resource(name: FilterName, typedConfig: TypedConfig): EncodedResource {
     const key = `${name}@${contentOf(typedConfig)}`;
     const known = this.#resources.get(key);
     if (known !== undefined) return known;
@@ -71,8 +73,15 @@ export class FilterCache {
   }
 }
 
+/** Of any filter; RBAC ones have rules. */
+interface TypedConfig {
+  readonly '@type': string;
+  readonly rules?: RbacRules;
+  readonly shadow_rules?: RbacRules;
+}
+
 /** Equal for equal filters. Rules of a policy that stayed are the objects that they were: each is read once. */
-function contentOf({ rules, shadow_rules: shadow, ...rest }: RbacFilter['typed_config']): string {
+function contentOf({ rules, shadow_rules: shadow, ...rest }: TypedConfig): string {
   const content = [rest, contentOfRules(rules), contentOfRules(shadow)];
   return hash('sha256', JSON.stringify(content), 'base64');
 }

@@ -196,7 +196,7 @@ describe('filters', () => {
     expect(found(lease, EXTENSION_CONFIG_TYPE, name).version).not.toBe(before);
   });
 
-  it.each(['countersign.authz.http.custom', 'envoy.filters.http.rbac', ''])(
+  it.each(['countersign.authz.http.other', 'envoy.filters.http.rbac', ''])(
     'refuses the name "%s"',
     (other) => {
       expect(open(pod('web')).proxy.lookup(EXTENSION_CONFIG_TYPE, other)).toMatchObject({

@@ -8,13 +8,17 @@ export function pushOrder(typeUrl: string): number {
   return typeUrl === SECRET_TYPE ? 0 : 1;
 }
 
+/** The authorization filters of one protocol, in the order in which they judge. */
+export const authzSlots = ['custom', 'ext_authz', 'audit', 'deny', 'allow'] as const;
+
+export type FilterName = `countersign.authz.${'http' | 'tcp'}.${(typeof authzSlots)[number]}`;
+
 export const filterNames: readonly FilterName[] = (['http', 'tcp'] as const).flatMap((protocol) =>
-  (['audit', 'deny', 'allow'] as const).map(
-    (action): FilterName => `countersign.authz.${protocol}.${action}`,
-  ),
+  authzSlots.map((slot): FilterName => `countersign.authz.${protocol}.${slot}`),
 );
 
-export type FilterName = `countersign.authz.${'http' | 'tcp'}.${'audit' | 'deny' | 'allow'}`;
+/** For whoever asked for another name. */
+export const offeredFilters: string = `countersign.authz.{http,tcp}.{${authzSlots.join(',')}}`;
 
 export function isFilterName(name: string): name is FilterName {
   return (filterNames as readonly string[]).includes(name);

@@ -1,28 +1,39 @@
+import { authzSlots } from '../resource-types.ts';
 import { adsSource } from './xds.ts';
 import type { JsonObject, ListenerProtocol } from './types.ts';
 
-const configTypes = {
-  http: 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC',
-  tcp: 'type.googleapis.com/envoy.extensions.filters.network.rbac.v3.RBAC',
-} as const;
+const TYPES = 'type.googleapis.com/envoy.extensions.filters';
+const kinds = { http: 'http', tcp: 'network' } as const;
 
 /**
- * The three RBAC filters by ECDS, in the order they judge: AUDIT, DENY, ALLOW.
+ * The authorization filters by ECDS, in the order they judge: CUSTOM (which selects, then asks), AUDIT, DENY, ALLOW.
  *
- * The listener opens when all three are there. Where one does not come within Envoy's fetch timeout (15 s), it
- * denies everything until it does: were only the ALLOW filter to, a request could pass without the DENY rules.
+ * The listener opens when all are there. Where one does not come within Envoy's fetch timeout (15 s), it denies
+ * everything until it does: were only the ALLOW filter to, a request could pass without the DENY rules.
  */
 export function authzFilters(protocol: ListenerProtocol): readonly JsonObject[] {
-  return (['audit', 'deny', 'allow'] as const).map((action) => ({
-    name: `countersign.authz.${protocol}.${action}`,
+  return authzSlots.map((slot) =>
+    filterSlot(
+      `countersign.authz.${protocol}.${slot}`,
+      protocol,
+      slot === 'ext_authz' ? [`${TYPES}.${kinds[protocol]}.ext_authz.v3.ExtAuthz`] : [],
+    ),
+  );
+}
+
+/** A filter by ECDS: RBAC, or one of `others`. It denies everything until its first configuration is there. */
+function filterSlot(name: string, protocol: ListenerProtocol, others: readonly string[]): JsonObject {
+  const rbac = `${TYPES}.${kinds[protocol]}.rbac.v3.RBAC`;
+  return {
+    name,
     config_discovery: {
       config_source: adsSource,
-      type_urls: [configTypes[protocol]],
+      type_urls: [...others, rbac],
       default_config: {
-        '@type': configTypes[protocol],
+        '@type': rbac,
         ...(protocol === 'tcp' ? { stat_prefix: 'countersign_' } : {}),
         rules: { action: 'ALLOW', policies: {} },
       },
     },
-  }));
+  };
 }

@@ -15,6 +15,7 @@ const options: BootstrapOptions = {
   xds: 'delta',
   maxConnectionSeconds: 1_800,
   sourceAddress: undefined,
+  authorizers: [],
 };
 
 /** Every object in a document that has `key`. */
@@ -36,16 +37,41 @@ describe('bootstrap', () => {
     for (const tls of params) expect(tls).toMatchObject({ tls_minimum_protocol_version: 'TLSv1_3' });
   });
 
-  it('takes every filter by ECDS with a default that denies all, AUDIT before DENY before ALLOW', () => {
+  it('takes every filter by ECDS with a default that denies all, in the order in which they judge', () => {
     const filters = withKey(document, 'config_discovery');
     expect(filters.map((filter) => filter['name'])).toEqual(
       ['http', 'tcp'].flatMap((protocol) =>
-        ['audit', 'deny', 'allow'].map((action) => `countersign.authz.${protocol}.${action}`),
+        ['custom', 'ext_authz', 'audit', 'deny', 'allow'].map(
+          (slot) => `countersign.authz.${protocol}.${slot}`,
+        ),
       ),
     );
     for (const { config_discovery: discovery } of filters) {
       expect(discovery).toMatchObject({ default_config: { rules: { action: 'ALLOW', policies: {} } } });
     }
+  });
+
+  it('knows every authorizer of the mesh as a cluster, by address or by name, gRPC as HTTP/2', () => {
+    const authorizer = { timeoutMs: 500, failOpen: false, statusOnError: 403 };
+    const { static_resources: resources } = bootstrap({
+      ...options,
+      authorizers: [
+        { ...authorizer, name: 'opa', protocol: 'grpc', host: 'opa.policy.svc', port: 9_191 },
+        { ...authorizer, name: 'web', protocol: 'http', host: 'fd00::7', port: 8_000 },
+      ],
+    });
+    const clusters = withKey(resources, 'load_assignment').filter(({ name }) =>
+      String(name).startsWith('countersign.authorizer.'),
+    );
+    expect(clusters).toMatchObject([
+      { name: 'countersign.authorizer.opa', type: 'STRICT_DNS' },
+      { name: 'countersign.authorizer.web', type: 'STATIC' },
+    ]);
+    const versions = clusters.map((cluster) => withKey(cluster, 'explicit_http_config')[0]);
+    expect(versions).toMatchObject([
+      { explicit_http_config: { http2_protocol_options: {} } },
+      { explicit_http_config: { http_protocol_options: {} } },
+    ]);
   });
 
   it('names the one SPIFFE ID that an upstream must prove', () => {

@@ -38,6 +38,7 @@ function sidecarListener(protocol: 'http' | 'tcp', options: ConfigOptions): Muta
     xds: 'delta',
     maxConnectionSeconds: 3_600,
     sourceAddress: undefined,
+    authorizers: [],
   });
   return structuredClone(at(document, 'static_resources', 'listeners', 0)) as Mutable;
 }
@@ -116,11 +117,14 @@ function httpListener(which: Door, options: ConfigOptions): Mutable {
   manager['stat_prefix'] = which;
   delete manager['route_config'];
   manager['rds'] = { route_config_name: ROUTES, config_source: fromFile(options.folder, 'routes.json') };
-  const filters = (at(manager, 'http_filters') as Mutable[]).map((filter) =>
-    filter['config_discovery'] === undefined
-      ? filter
-      : { name: filter['name'], typed_config: at(filter, 'config_discovery', 'default_config') },
-  );
+  const filters = (at(manager, 'http_filters') as Mutable[])
+    // The authorizers that CUSTOM asks are not on trial here.
+    .filter(({ name }) => !/\.(custom|ext_authz)$/u.test(String(name)))
+    .map((filter) =>
+      filter['config_discovery'] === undefined
+        ? filter
+        : { name: filter['name'], typed_config: at(filter, 'config_discovery', 'default_config') },
+    );
   manager['http_filters'] = [jwtFilter, ...filters];
   return door(listener, which, options.port, options);
 }
