@@ -10,8 +10,11 @@ import {
   parsePositiveInteger,
   parseText,
 } from '../flags.ts';
+import { meshConfigFlag } from '../mesh-config.ts';
 import { defaultServerName, svidTtlBounds, type ControlPlaneConfig, type ListenAddress } from './config.ts';
 import { refuseDataAmongManifests } from './data-dir.ts';
+import { readSettings } from './mesh-config-file.ts';
+import type { SettingsFlags } from './mesh-config.ts';
 import { runControlPlane } from './run.ts';
 
 interface Flags {
@@ -22,6 +25,7 @@ interface Flags {
   readonly trustDomain: TrustDomain;
   readonly rootNamespace: string;
   readonly defaultAction: 'allow' | 'deny';
+  readonly meshConfig?: string;
   readonly svidTtl: number;
   readonly audience: string;
   readonly tokenIssuer: string;
@@ -79,6 +83,7 @@ export function controlPlaneCommand(): Command {
       ['deny', 'allow'],
       'deny',
     ),
+    new Option(meshConfigFlag[0], `${meshConfigFlag[1]}; watched, and nothing in it may contradict a flag`),
     parsed('--svid-ttl <duration>', "an SVID's lifetime, 1m to 24h", parseSvidTtl, '1h'),
     parsed('--audience <audience>', 'audience that tokens must carry', parseText, 'countersign'),
     parsed('--token-issuer <url>', "issuer of the tokens ('iss')", parseText, 'https://countersign.local'),
@@ -110,22 +115,36 @@ export function controlPlaneCommand(): Command {
   for (const option of options) command.addOption(option);
   return command.action(async (flags: Flags) => {
     refuseDataAmongManifests(flags.directory, flags.dataDir);
-    process.exitCode = await runControlPlane(toConfig(flags));
+    const stated = new Set(Object.keys(flags).filter((name) => command.getOptionValueSource(name) === 'cli'));
+    process.exitCode = await runControlPlane(toConfig(flags, stated));
   });
 }
 
-function toConfig(flags: Flags): ControlPlaneConfig {
+/** @param stated the flags that the command line names */
+function settingsFlags(flags: Flags, stated: ReadonlySet<string>): SettingsFlags {
+  const { trustDomain, rootNamespace, defaultAction } = flags;
+  return {
+    stated: {
+      ...(stated.has('trustDomain') && { trustDomain: trustDomain.name }),
+      ...(stated.has('rootNamespace') && { rootNamespace }),
+      ...(stated.has('defaultAction') && { defaultAction }),
+    },
+    preset: { trustDomain: trustDomain.name, rootNamespace, defaultAction },
+  };
+}
+
+function toConfig(flags: Flags, stated: ReadonlySet<string>): ControlPlaneConfig {
+  const fromFlags = settingsFlags(flags, stated);
+  const file = flags.meshConfig;
+  const settings = file === undefined ? fromFlags.preset : readSettings(file, fromFlags);
   return {
     directory: flags.directory,
     dataDir: flags.dataDir,
     listen: flags.listen,
     admin: flags.admin,
-    trustDomain: flags.trustDomain,
-    settings: {
-      trustDomain: flags.trustDomain.name,
-      rootNamespace: flags.rootNamespace,
-      defaultAction: flags.defaultAction,
-    },
+    trustDomain: TrustDomain.parse(settings.trustDomain),
+    settings,
+    meshConfig: file === undefined ? undefined : { file, flags: fromFlags },
     svidTtlMs: flags.svidTtl,
     audience: flags.audience,
     tokenIssuer: flags.tokenIssuer,

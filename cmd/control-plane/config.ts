@@ -2,6 +2,7 @@ import type { PeerAddressMode } from '../../src/attestation/index.ts';
 import type { DiscoveryLimits } from '../../src/discovery/index.ts';
 import type { TrustDomain } from '../../src/identity/index.ts';
 import type { MeshSettings } from '../../src/policy/index.ts';
+import type { SettingsFlags } from './mesh-config.ts';
 import type { LogFormat } from '../../src/telemetry/index.ts';
 
 export interface ListenAddress {
@@ -16,7 +17,10 @@ export interface ControlPlaneConfig {
   readonly listen: ListenAddress;
   readonly admin: ListenAddress;
   readonly trustDomain: TrustDomain;
+  /** At the start. */
   readonly settings: MeshSettings;
+  /** The file that further versions of the settings come from. */
+  readonly meshConfig: { readonly file: string; readonly flags: SettingsFlags } | undefined;
   readonly svidTtlMs: number;
   readonly audience: string;
   readonly tokenIssuer: string;

@@ -13,6 +13,8 @@ import { createAuthenticator } from './authenticator.ts';
 import { publishBundle, publishedBundle } from './bundle-files.ts';
 import { openCertificates } from './certificates.ts';
 import { openGrpcServer } from './grpc-server.ts';
+import { LiveSettings } from './live-settings.ts';
+import { watchMeshConfig } from './mesh-config-file.ts';
 import { renewForSigner, RootRotation } from './root-rotation.ts';
 import { watchPolicies } from './policy-warnings.ts';
 import { discoveryObserver, issuance, proxiesObserver, watchMesh, type Witnesses } from './observers.ts';
@@ -85,7 +87,8 @@ async function wire(
     onListenerError: (error) => log.error({ err: error }, 'a reader of the mesh failed; the others go on'),
   });
   closers.push(watchMesh(mesh, witnesses));
-  closers.push(watchPolicies(mesh, settings, log));
+  const live = new LiveSettings(settings);
+  closers.push(watchPolicies(mesh, live, log));
 
   const issuer = await LocalIssuer.open({ directory: dataDir, issuer: config.tokenIssuer, nowMs });
   const attestor = new LocalAttestor({
@@ -114,6 +117,7 @@ async function wire(
     observer: proxiesObserver(witnesses),
   });
   closers.push(() => proxies.close());
+  closers.push(live.onChange((changed) => proxies.settingsChanged(changed)));
   closers.push(authority.onBundleChange(() => proxies.bundleChanged()));
   closers.push(authority.onSignerChange(() => void renewForSigner(authority, proxies, log)));
 
@@ -127,6 +131,11 @@ async function wire(
     onReport: (report) => reportProblems(report, witnesses),
   });
   closers.push(() => source.close());
+
+  if (config.meshConfig !== undefined) {
+    const { file, flags } = config.meshConfig;
+    closers.push(watchMeshConfig(file, flags, live, witnesses));
+  }
 
   const callers = new Throttle();
   const refusals = new Throttle();

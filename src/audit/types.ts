@@ -87,6 +87,19 @@ export type AuditEvent =
       readonly detail: string;
     }
   | {
+      /** The settings of the mesh that a running control plane takes over. */
+      readonly event: 'settings.changed';
+      readonly actor: string;
+      /** Those that are others than before. */
+      readonly settings: readonly string[];
+      readonly after: {
+        readonly defaultAction: string;
+        readonly trustDomainAliases: readonly string[];
+        /** `name=host:port`, and `failOpen` where it is. */
+        readonly authorizers: readonly string[];
+      };
+    }
+  | {
       readonly event: 'push.rejected';
       readonly actor: string;
       readonly type: string;

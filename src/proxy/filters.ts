@@ -16,7 +16,7 @@ export type FilterSet = ReadonlyMap<FilterName, EncodedResource>;
 /** Compiles each distinct list of policies once, whoever it selects. */
 export class FilterCache {
   readonly #encoder: ResourceEncoder;
-  readonly #settings: MeshSettings;
+  #settings: MeshSettings;
   readonly #sets = new Map<string, FilterSet>();
   /** By name and content: equal filters are one object, encoded once, even where the policies differ. */
   readonly #resources = new Map<string, EncodedResource>();
@@ -28,6 +28,12 @@ export class FilterCache {
 
   get size(): number {
     return this.#sets.size;
+  }
+
+  /** Compiles anew from now on. */
+  use(settings: MeshSettings): void {
+    this.#settings = settings;
+    this.#sets.clear();
   }
 
   /** @param policies those that select the workload, in their stable order */

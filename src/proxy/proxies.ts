@@ -135,6 +135,12 @@ export class Proxies {
     for (const { proxy } of this.#byPod.values()) proxy.secretsChanged();
   }
 
+  /** The mesh's settings are others: every Envoy's filters are made anew, and those that differ are pushed. */
+  settingsChanged(settings: MeshSettings): void {
+    this.#filters.use(settings);
+    for (const { proxy } of this.#byPod.values()) proxy.policiesChanged();
+  }
+
   close(): void {
     this.#unsubscribe();
     for (const { keeper } of this.#byPod.values()) keeper.close();
