@@ -27,6 +27,7 @@ interface Flags {
   readonly defaultAction: 'allow' | 'deny';
   readonly meshConfig?: string;
   readonly svidTtl: number;
+  readonly jwksRefresh: number;
   readonly audience: string;
   readonly tokenIssuer: string;
   readonly peerAddress: 'off' | 'warn' | 'require';
@@ -85,6 +86,12 @@ export function controlPlaneCommand(): Command {
     ),
     new Option(meshConfigFlag[0], `${meshConfigFlag[1]}; watched, and nothing in it may contradict a flag`),
     parsed('--svid-ttl <duration>', "an SVID's lifetime, 1m to 24h", parseSvidTtl, '1h'),
+    parsed(
+      '--jwks-refresh <duration>',
+      "between two fetches of a token issuer's keys, where its server names no time",
+      parseDuration,
+      '20m',
+    ),
     parsed('--audience <audience>', 'audience that tokens must carry', parseText, 'countersign'),
     parsed('--token-issuer <url>', "issuer of the tokens ('iss')", parseText, 'https://countersign.local'),
     choice(
@@ -146,6 +153,7 @@ function toConfig(flags: Flags, stated: ReadonlySet<string>): ControlPlaneConfig
     settings,
     meshConfig: file === undefined ? undefined : { file, flags: fromFlags },
     svidTtlMs: flags.svidTtl,
+    jwksRefreshMs: flags.jwksRefresh,
     audience: flags.audience,
     tokenIssuer: flags.tokenIssuer,
     peerAddress: flags.peerAddress,

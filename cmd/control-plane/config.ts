@@ -22,6 +22,8 @@ export interface ControlPlaneConfig {
   /** The file that further versions of the settings come from. */
   readonly meshConfig: { readonly file: string; readonly flags: SettingsFlags } | undefined;
   readonly svidTtlMs: number;
+  /** Between two fetches of a token issuer's keys, where its server names no time. */
+  readonly jwksRefreshMs: number;
   readonly audience: string;
   readonly tokenIssuer: string;
   readonly peerAddress: PeerAddressMode;

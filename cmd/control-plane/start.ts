@@ -13,6 +13,7 @@ import { createAuthenticator } from './authenticator.ts';
 import { publishBundle, publishedBundle } from './bundle-files.ts';
 import { openCertificates } from './certificates.ts';
 import { openGrpcServer } from './grpc-server.ts';
+import { followIssuers, openIssuerKeys } from './issuer-keys.ts';
 import { LiveSettings } from './live-settings.ts';
 import { watchMeshConfig } from './mesh-config-file.ts';
 import { renewForSigner, RootRotation } from './root-rotation.ts';
@@ -100,11 +101,14 @@ async function wire(
     nowMs,
     peerAddress: config.peerAddress,
   });
+  const keys = await openIssuerKeys({ dataDir, nowMs, refreshMs: config.jwksRefreshMs }, witnesses);
+  closers.push(() => keys.close());
   const schema = envoySchema();
   const proxies = new Proxies({
     encoder: new ResourceEncoder(schema),
     mesh,
     settings,
+    jwksOf: (uri) => keys.get(uri),
     bundle: () => authority.bundle,
     nowMs,
     random: Math.random,
@@ -117,6 +121,7 @@ async function wire(
     observer: proxiesObserver(witnesses),
   });
   closers.push(() => proxies.close());
+  closers.push(keys.onChange((uri) => proxies.keysChanged(uri)));
   closers.push(live.onChange((changed) => proxies.settingsChanged(changed)));
   closers.push(authority.onBundleChange(() => proxies.bundleChanged()));
   closers.push(authority.onSignerChange(() => void renewForSigner(authority, proxies, log)));
@@ -131,6 +136,7 @@ async function wire(
     onReport: (report) => reportProblems(report, witnesses),
   });
   closers.push(() => source.close());
+  closers.push(followIssuers(mesh, keys, witnesses));
 
   if (config.meshConfig !== undefined) {
     const { file, flags } = config.meshConfig;

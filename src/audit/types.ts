@@ -73,6 +73,8 @@ export type AuditEvent =
   | {
       readonly event: 'policy.changed';
       readonly actor: string;
+      /** `AuthorizationPolicy`, `RequestAuthentication`, `PeerAuthentication`. */
+      readonly kind: string;
       readonly policy: string;
       readonly change: 'added' | 'updated' | 'removed';
       readonly digest: string;
@@ -98,6 +100,22 @@ export type AuditEvent =
         /** `name=host:port`, and `failOpen` where it is. */
         readonly authorizers: readonly string[];
       };
+    }
+  | {
+      /** An issuer of request tokens has other keys, or its first ones. */
+      readonly event: 'jwks.changed';
+      readonly actor: string;
+      readonly uri: string;
+      /** How many. */
+      readonly keys: number;
+    }
+  | {
+      readonly event: 'jwks.failed';
+      readonly actor: string;
+      readonly uri: string;
+      readonly detail: string;
+      /** When the keys in force were fetched; `never`: there are none, and the issuer's tokens are refused. */
+      readonly lastGood: string;
     }
   | {
       readonly event: 'push.rejected';

@@ -11,14 +11,27 @@ export function pushOrder(typeUrl: string): number {
 /** The authorization filters of one protocol, in the order in which they judge. */
 export const authzSlots = ['custom', 'ext_authz', 'audit', 'deny', 'allow'] as const;
 
-export type FilterName = `countersign.authz.${'http' | 'tcp'}.${(typeof authzSlots)[number]}`;
+/** Of HTTP only: tokens are verified after an authorizer was asked, and before any rule looks at them. */
+export const TOKEN_FILTER = 'countersign.authn.http.jwt';
 
-export const filterNames: readonly FilterName[] = (['http', 'tcp'] as const).flatMap((protocol) =>
-  authzSlots.map((slot): FilterName => `countersign.authz.${protocol}.${slot}`),
-);
+export type PeerChain = 'mtls' | 'plaintext';
+
+export type FilterName =
+  | `countersign.authz.${'http' | 'tcp'}.${(typeof authzSlots)[number]}`
+  | typeof TOKEN_FILTER
+  | `countersign.authn.peer.${PeerChain}`;
+
+export const filterNames: readonly FilterName[] = [
+  'countersign.authn.peer.mtls',
+  'countersign.authn.peer.plaintext',
+  TOKEN_FILTER,
+  ...(['http', 'tcp'] as const).flatMap((protocol) =>
+    authzSlots.map((slot): FilterName => `countersign.authz.${protocol}.${slot}`),
+  ),
+];
 
 /** For whoever asked for another name. */
-export const offeredFilters: string = `countersign.authz.{http,tcp}.{${authzSlots.join(',')}}`;
+export const offeredFilters: string = `countersign.authz.{http,tcp}.{${authzSlots.join(',')}}, ${TOKEN_FILTER}, countersign.authn.peer.{mtls,plaintext}`;
 
 export function isFilterName(name: string): name is FilterName {
   return (filterNames as readonly string[]).includes(name);

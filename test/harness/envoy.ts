@@ -10,6 +10,8 @@ let baseId = process.pid * 100;
 /** One line of the JSON access log that the bootstrap writes. */
 export interface AccessLogLine {
   readonly direction: 'inbound' | 'outbound';
+  /** How an inbound connection came. */
+  readonly chain?: 'mtls' | 'plaintext';
   readonly source: string | null;
   readonly destination: string | null;
   readonly method?: string;

@@ -28,7 +28,7 @@ function withKey(document: unknown, key: string): Record<string, unknown>[] {
 describe('bootstrap', () => {
   const document = bootstrap(options);
 
-  it('requires a client certificate and TLS 1.3 on every inbound chain', () => {
+  it('requires a client certificate and TLS 1.3 of whoever comes by TLS', () => {
     const contexts = withKey(document, 'require_client_certificate');
     expect(contexts).toHaveLength(2);
     for (const context of contexts) expect(context['require_client_certificate']).toBe(true);
@@ -39,12 +39,20 @@ describe('bootstrap', () => {
 
   it('takes every filter by ECDS with a default that denies all, in the order in which they judge', () => {
     const filters = withKey(document, 'config_discovery');
+    const authz = (protocol: string, ...slots: string[]): string[] =>
+      slots.map((slot) => `countersign.authz.${protocol}.${slot}`);
+    const http = [
+      ...authz('http', 'custom', 'ext_authz'),
+      'countersign.authn.http.jwt',
+      ...authz('http', 'audit', 'deny', 'allow'),
+    ];
+    const tcp = authz('tcp', 'custom', 'ext_authz', 'audit', 'deny', 'allow');
+    const chain = (which: string, judging: string[]): string[] => [
+      `countersign.authn.peer.${which}`,
+      ...judging,
+    ];
     expect(filters.map((filter) => filter['name'])).toEqual(
-      ['http', 'tcp'].flatMap((protocol) =>
-        ['custom', 'ext_authz', 'audit', 'deny', 'allow'].map(
-          (slot) => `countersign.authz.${protocol}.${slot}`,
-        ),
-      ),
+      [http, tcp].flatMap((judging) => [...chain('mtls', judging), ...chain('plaintext', judging)]),
     );
     for (const { config_discovery: discovery } of filters) {
       expect(discovery).toMatchObject({ default_config: { rules: { action: 'ALLOW', policies: {} } } });

@@ -1,6 +1,11 @@
 import { keyOf, namespacedKey } from '../../mesh/index.ts';
-import type { MeshKind, MeshObject } from '../../mesh/index.ts';
-import { parseAuthorizationPolicy } from '../../policy/index.ts';
+import type { MeshKind, MeshObject, PolicyKind, PolicyObject } from '../../mesh/index.ts';
+import {
+  parseAuthorizationPolicy,
+  parsePeerAuthentication,
+  parseRequestAuthentication,
+} from '../../policy/index.ts';
+import type { Issue, ParseOptions } from '../../policy/index.ts';
 import type { Manifest } from '../manifests/index.ts';
 import {
   DEFAULT_NAMESPACE,
@@ -41,9 +46,7 @@ export type ReadDocument =
       readonly problems: readonly Problem[];
     };
 
-const CORE_PARSERS: Readonly<
-  Record<Exclude<MeshKind, 'AuthorizationPolicy'>, (document: Fields) => MeshObject>
-> = {
+const CORE_PARSERS: Readonly<Record<Exclude<MeshKind, PolicyKind>, (document: Fields) => MeshObject>> = {
   Namespace: parseNamespace,
   ServiceAccount: parseServiceAccount,
   Pod: parsePod,
@@ -65,8 +68,6 @@ const OTHERS_CORE_KINDS: ReadonlySet<string> = new Set([
   'ResourceQuota',
   'Secret',
 ]);
-const OUR_GROUPS = /^security\.(?:countersign\.dev|istio\.io)\//;
-const KINDS_TO_COME: ReadonlySet<string> = new Set(['PeerAuthentication', 'RequestAuthentication']);
 
 /** Reads one manifest. Never throws. */
 export function readDocument(manifest: Manifest, options: { rootNamespace?: string }): ReadDocument {
@@ -79,7 +80,7 @@ export function readDocument(manifest: Manifest, options: { rootNamespace?: stri
       problems: [problemAt(manifest, [field], 'is missing; every manifest has apiVersion and kind')],
     };
   }
-  if (kind === 'AuthorizationPolicy') return readPolicy(manifest, options);
+  if (isPolicy(kind)) return readPolicy(manifest, kind, options);
   if (isCoreKind(kind) && apiVersion === 'v1') return readCoreObject(manifest, kind);
   return readOther(manifest, kind, apiVersion);
 }
@@ -96,10 +97,39 @@ function readCoreObject(manifest: Manifest, kind: keyof typeof CORE_PARSERS): Re
     : { kind: 'bad', id, line: manifest.line, problems };
 }
 
-function readPolicy(manifest: Manifest, options: { rootNamespace?: string }): ReadDocument {
-  const id = idOf(manifest, 'AuthorizationPolicy');
-  const parsed = parseAuthorizationPolicy(manifest.value, options);
-  const problems = parsed.issues.map(({ severity, path, message }): Problem => ({
+interface ReadPolicy {
+  /** Undefined: it has errors. */
+  readonly object: PolicyObject | undefined;
+  readonly issues: readonly Issue[];
+}
+
+const POLICY_PARSERS: Readonly<Record<PolicyKind, (document: unknown, options: ParseOptions) => ReadPolicy>> =
+  {
+    AuthorizationPolicy: (document, options) => {
+      const { issues, ...parsed } = parseAuthorizationPolicy(document, options);
+      return { issues, object: parsed.ok ? objectOf('AuthorizationPolicy', parsed.policy) : undefined };
+    },
+    RequestAuthentication: (document, options) => {
+      const { issues, ...parsed } = parseRequestAuthentication(document, options);
+      return { issues, object: parsed.ok ? objectOf('RequestAuthentication', parsed.policy) : undefined };
+    },
+    PeerAuthentication: (document, options) => {
+      const { issues, ...parsed } = parsePeerAuthentication(document, options);
+      return { issues, object: parsed.ok ? objectOf('PeerAuthentication', parsed.policy) : undefined };
+    },
+  };
+
+function objectOf<K extends PolicyKind, P extends { readonly namespace: string; readonly name: string }>(
+  kind: K,
+  policy: P,
+): { readonly kind: K; readonly namespace: string; readonly name: string; readonly policy: P } {
+  return { kind, namespace: policy.namespace, name: policy.name, policy };
+}
+
+function readPolicy(manifest: Manifest, kind: PolicyKind, options: { rootNamespace?: string }): ReadDocument {
+  const id = idOf(manifest, kind);
+  const { object, issues } = POLICY_PARSERS[kind](manifest.value, options);
+  const problems = issues.map(({ severity, path, message }): Problem => ({
     severity,
     file: manifest.file,
     line: manifest.lineOf(path),
@@ -107,25 +137,9 @@ function readPolicy(manifest: Manifest, options: { rootNamespace?: string }): Re
     message,
     ...(id === undefined ? {} : { object: idText(id) }),
   }));
-  if (parsed.ok) {
-    const { policy } = parsed;
-    const object = {
-      kind: 'AuthorizationPolicy',
-      namespace: policy.namespace,
-      name: policy.name,
-      policy,
-    } as const;
-    return {
-      kind: 'good',
-      id: { kind: object.kind, key: keyOf(object) },
-      line: manifest.line,
-      object,
-      problems,
-    };
-  }
-  return id === undefined
-    ? { kind: 'nameless', problems }
-    : { kind: 'bad', id, line: manifest.line, problems };
+  const { line } = manifest;
+  if (object !== undefined) return { kind: 'good', id: { kind, key: keyOf(object) }, line, object, problems };
+  return id === undefined ? { kind: 'nameless', problems } : { kind: 'bad', id, line, problems };
 }
 
 function readOther(manifest: Manifest, kind: string, apiVersion: string): ReadDocument {
@@ -137,14 +151,12 @@ function readOther(manifest: Manifest, kind: string, apiVersion: string): ReadDo
     object,
     problems: [{ ...problemAt(manifest, ['kind'], message), severity: 'warning' }],
   });
-  if (OUR_GROUPS.test(apiVersion) && KINDS_TO_COME.has(kind))
-    return warn(`${object} is not supported yet: it has no effect`);
   if (isCoreKind(kind)) return warn(`${object} has no effect: ${kind} is read with apiVersion v1`);
   if (OTHERS_GROUPS.test(apiVersion) || (apiVersion === 'v1' && OTHERS_CORE_KINDS.has(kind))) {
     return { kind: 'ignored', line, object, problems: [] };
   }
   return warn(
-    `${object} is no kind that is known here, and has no effect: ${Object.keys(CORE_PARSERS).join(', ')} (v1) and AuthorizationPolicy (security.countersign.dev/v1) are`,
+    `${object} is no kind that is known here, and has no effect: ${Object.keys(CORE_PARSERS).join(', ')} (v1) and ${Object.keys(POLICY_PARSERS).join(', ')} (security.countersign.dev/v1) are`,
   );
 }
 
@@ -173,6 +185,10 @@ function problemAt(manifest: Manifest, path: FieldFault['path'], message: string
     message,
     ...(id === undefined ? {} : { object: idText(id) }),
   };
+}
+
+function isPolicy(kind: string): kind is PolicyKind {
+  return Object.hasOwn(POLICY_PARSERS, kind);
 }
 
 function isCoreKind(kind: string): kind is keyof typeof CORE_PARSERS {
