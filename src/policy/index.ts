@@ -36,6 +36,7 @@ export {
   type RequestAuthenticationNote,
 } from './authn/envoy-jwt.ts';
 export { judge, type Circumstances, type Documents } from './authn/judgement.ts';
+export { compilePeerRequests, type PeerRequestFilter } from './authn/envoy-peer-http.ts';
 export { compilePeerModes, type CompiledPeerModes, type PeerFilter } from './authn/envoy-peer.ts';
 export { readJwks, type ReadJwks } from './authn/jwks.ts';
 export { parsePeerAuthentication } from './authn/peer-authentication.ts';

@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import {
   compile,
   compilePeerModes,
+  compilePeerRequests,
   compileRequestAuthentications,
   idleCustomFilters,
   type AuthorizationPolicy,
@@ -14,7 +15,13 @@ import {
   type TcpRbac,
 } from '../policy/index.ts';
 import type { EncodedResource, ResourceEncoder } from './encoder.ts';
-import { authzSlots, EXTENSION_CONFIG_TYPE, TOKEN_FILTER, type FilterName } from './resource-types.ts';
+import {
+  authzSlots,
+  EXTENSION_CONFIG_TYPE,
+  peerSlots,
+  TOKEN_FILTER,
+  type FilterName,
+} from './resource-types.ts';
 
 /** The filters of one workload, by name. The same object for all workloads with the same policies, keys and modes. */
 export type FilterSet = ReadonlyMap<FilterName, EncodedResource>;
@@ -97,10 +104,10 @@ export class FilterCache {
     }
     const { filter } = compileRequestAuthentications(requestAuthentications, this.#jwksOf);
     set.set(TOKEN_FILTER, this.#resource(TOKEN_FILTER, filter?.typed_config ?? NO_TOKENS));
-    const chains = compilePeerModes(peers);
-    for (const chain of ['mtls', 'plaintext'] as const) {
-      const name: FilterName = `countersign.authn.peer.${chain}`;
-      set.set(name, this.#resource(name, chains[chain].typed_config));
+    const peerFilters = { ...compilePeerModes(peers), http: compilePeerRequests(peers) };
+    for (const slot of peerSlots) {
+      const name: FilterName = `countersign.authn.peer.${slot}`;
+      set.set(name, this.#resource(name, peerFilters[slot].typed_config));
     }
     return set;
   }

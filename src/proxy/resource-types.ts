@@ -14,16 +14,19 @@ export const authzSlots = ['custom', 'ext_authz', 'audit', 'deny', 'allow'] as c
 /** Of HTTP only: tokens are verified after an authorizer was asked, and before any rule looks at them. */
 export const TOKEN_FILTER = 'countersign.authn.http.jwt';
 
+/** The two chains of an inbound listener. */
 export type PeerChain = 'mtls' | 'plaintext';
+
+/** How peers may come: of each chain the first filter, and of HTTP the first that sees requests. */
+export const peerSlots = ['mtls', 'plaintext', 'http'] as const;
 
 export type FilterName =
   | `countersign.authz.${'http' | 'tcp'}.${(typeof authzSlots)[number]}`
   | typeof TOKEN_FILTER
-  | `countersign.authn.peer.${PeerChain}`;
+  | `countersign.authn.peer.${(typeof peerSlots)[number]}`;
 
 export const filterNames: readonly FilterName[] = [
-  'countersign.authn.peer.mtls',
-  'countersign.authn.peer.plaintext',
+  ...peerSlots.map((slot): FilterName => `countersign.authn.peer.${slot}`),
   TOKEN_FILTER,
   ...(['http', 'tcp'] as const).flatMap((protocol) =>
     authzSlots.map((slot): FilterName => `countersign.authz.${protocol}.${slot}`),
@@ -31,7 +34,7 @@ export const filterNames: readonly FilterName[] = [
 ];
 
 /** For whoever asked for another name. */
-export const offeredFilters: string = `countersign.authz.{http,tcp}.{${authzSlots.join(',')}}, ${TOKEN_FILTER}, countersign.authn.peer.{mtls,plaintext}`;
+export const offeredFilters: string = `countersign.authz.{http,tcp}.{${authzSlots.join(',')}}, ${TOKEN_FILTER}, countersign.authn.peer.{${peerSlots.join(',')}}`;
 
 export function isFilterName(name: string): name is FilterName {
   return (filterNames as readonly string[]).includes(name);

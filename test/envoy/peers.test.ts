@@ -64,7 +64,12 @@ describe.each(['sotw', 'delta'] as const)('PeerAuthentication on a running mesh,
   afterAll(async () => mesh.stop());
 
   const plaintext = async (path = '/', pod = cart, headers = {}): Promise<{ status: number; body: string }> =>
-    await call({ host: mesh.ip(pod), port: inboundPorts.http, path, headers });
+    await call({
+      host: mesh.ip(pod),
+      port: inboundPorts.http,
+      path,
+      headers: { connection: 'close', ...headers },
+    });
   const plaintextTcp = async (): Promise<string> =>
     await exchange({ host: mesh.ip(cart), port: inboundPorts.tcp, text: 'hello' });
   const mtls = async (path = '/'): Promise<number> => (await mesh.call(web, { path })).status;
@@ -82,11 +87,8 @@ describe.each(['sotw', 'delta'] as const)('PeerAuthentication on a running mesh,
       .envoy(cart)
       .logged(({ chain, details }) => chain === 'plaintext' && details !== null);
     expect(refused.details).toBe('rbac_access_denied_matched_policy[none]');
-    const requests = mesh
-      .envoy(cart)
-      .accessLog()
-      .filter(({ path }) => path !== undefined);
-    expect(requests.map(({ chain }) => chain)).toEqual(['mtls']);
+    const request = await mesh.envoy(cart).logged(({ path }) => path === '/mine');
+    expect(request.chain).toBe('mtls');
   });
 
   it('PERMISSIVE lets both in, and nobody who proves nothing becomes somebody; open connections stay', async () => {
@@ -108,9 +110,24 @@ describe.each(['sotw', 'delta'] as const)('PeerAuthentication on a running mesh,
     expect(event).toMatchObject({ kind: 'PeerAuthentication', policy: 'shop/cart', workloads: 1 });
   });
 
+  it('on a connection that is open, STRICT refuses the next request', async () => {
+    const open = new Http2Connection({ host: mesh.ip(cart), port: inboundPorts.http });
+    expect(await open.status('/')).toBe(200);
+    mesh.writePolicy('peers', ofCart('STRICT'));
+    await until('the refusal', async () => (await open.status('/')) === 403);
+    const refused = await mesh
+      .envoy(cart)
+      .logged(({ details }) => details === 'rbac_access_denied_matched_policy[plaintext]');
+    expect(refused).toMatchObject({ status: 403, chain: 'plaintext' });
+    mesh.writePolicy('peers', ofCart('PERMISSIVE'));
+    await until('the answer', async () => (await open.status('/')) === 200);
+    expect(open.closed).toBe(false);
+    open.close();
+  });
+
   it('DISABLE is plaintext alone', async () => {
     mesh.writePolicy('peers', ofCart('DISABLE'));
-    await until('mTLS to be refused', async () => (await mtls('/')) === 503);
+    await until('mTLS to be refused', async () => (await mtls('/')) === 403);
     expect((await plaintext()).status).toBe(200);
     expect(await plaintextTcp()).toBe('hello');
     expect(await mtlsTcp()).toBe('');

@@ -77,7 +77,7 @@ describe.each(['sotw', 'delta'] as const)('RequestAuthentication, %s xDS', (xds)
     expect(await ask('/mine')).toBe(403);
     expect(await ask('/roles', token)).toBe(403);
     expect(await ask('/roles', await issuer.token({ realm_access: { roles: ['x', 'buyer'] } }))).toBe(200);
-    expect(await ask('/open', `${token}x`)).toBe(401);
+    expect(await ask('/open', `${token.slice(0, -20)}${'A'.repeat(20)}`)).toBe(401);
     expect(await ask('/open', token.replace(/\..*\./u, `.${Buffer.from('{}').toString('base64url')}.`))).toBe(
       401,
     );

@@ -42,6 +42,7 @@ describe('bootstrap', () => {
     const authz = (protocol: string, ...slots: string[]): string[] =>
       slots.map((slot) => `countersign.authz.${protocol}.${slot}`);
     const http = [
+      'countersign.authn.peer.http',
       ...authz('http', 'custom', 'ext_authz'),
       'countersign.authn.http.jwt',
       ...authz('http', 'audit', 'deny', 'allow'),

@@ -6,7 +6,7 @@ const TYPES = 'type.googleapis.com/envoy.extensions.filters';
 const kinds = { http: 'http', tcp: 'network' } as const;
 
 /**
- * The filters by ECDS, in the order they judge: CUSTOM (which selects, then asks), request tokens, AUDIT, DENY, ALLOW.
+ * The filters by ECDS, in the order they judge: of HTTP, how the peer came; CUSTOM (which selects, then asks), request tokens, AUDIT, DENY, ALLOW.
  *
  * The listener opens when all are there. Where one does not come within Envoy's fetch timeout (15 s), it denies
  * everything until it does: were only the ALLOW filter to, a request could pass without the DENY rules.
@@ -17,8 +17,9 @@ export function judgingFilters(protocol: ListenerProtocol): readonly JsonObject[
     return filterSlot(`countersign.authz.${protocol}.${slot}`, protocol, others);
   });
   if (protocol === 'tcp') return slots;
+  const peer = filterSlot('countersign.authn.peer.http', 'http', []);
   const tokens = filterSlot(TOKEN_FILTER, 'http', [`${TYPES}.http.jwt_authn.v3.JwtAuthentication`]);
-  return slots.toSpliced(authzSlots.indexOf('audit'), 0, tokens);
+  return [peer, ...slots.toSpliced(authzSlots.indexOf('audit'), 0, tokens)];
 }
 
 /** The first filter of a chain: whether peers may come this way, before anything reads what they say. */
