@@ -5,7 +5,9 @@ import { call } from '../harness/http.ts';
 import { Http2Connection } from '../harness/http2.ts';
 import { exchange } from '../harness/tcp.ts';
 import { waitFor } from '../harness/wait.ts';
-import { inboundPorts, TestMesh } from './mesh.ts';
+import { Evaluator, type PeerMode } from '../../src/policy/index.ts';
+import { parsePolicies } from './judge.ts';
+import { inboundPorts, TestMesh, trustDomain } from './mesh.ts';
 import { policyYaml } from './policies.ts';
 
 const cart = 'shop/cart';
@@ -23,6 +25,15 @@ function peers(name: string, spec: Spec): string {
     spec,
   });
 }
+
+/** `/mine` is for a proven caller, the rest for anybody. */
+const allow = policyYaml('shop/allow', {
+  rules: [
+    { to: [{ operation: { notPaths: ['/mine'] } }] },
+    { from: [{ source: { principals: ['*'] } }] },
+    { to: [{ operation: { ports: ['9000'] } }] },
+  ],
+});
 
 const ofCart = (mode: string, ports?: Readonly<Record<number, { mode: string }>>): string =>
   peers('shop/cart', {
@@ -50,14 +61,7 @@ describe.each(['sotw', 'delta'] as const)('PeerAuthentication on a running mesh,
         },
       ],
       policies: {
-        // `/mine` is for a proven caller, the rest for anybody.
-        allow: policyYaml('shop/allow', {
-          rules: [
-            { to: [{ operation: { notPaths: ['/mine'] } }] },
-            { from: [{ source: { principals: ['*'] } }] },
-            { to: [{ operation: { ports: ['9000'] } }] },
-          ],
-        }),
+        allow,
       },
     });
   });
@@ -78,10 +82,45 @@ describe.each(['sotw', 'delta'] as const)('PeerAuthentication on a running mesh,
     await waitFor(what, async () => ((await probe()) ? true : undefined));
   };
 
+  /** Every caller's every path, by the Envoy and by the evaluator. */
+  async function agree(mode: PeerMode): Promise<void> {
+    const evaluator = new Evaluator(parsePolicies(allow), {
+      settings: { trustDomain, rootNamespace: 'countersign-system', defaultAction: 'deny' },
+      peer: { mode, ports: new Map(), from: ['shop/cart'] },
+    });
+    for (const [principal, ask] of [
+      [mesh.id(web), mtls],
+      [undefined, async (path: string): Promise<number> => (await plaintext(path)).status],
+    ] as const) {
+      for (const path of ['/', '/mine']) {
+        const { verdict } = evaluator.decide({
+          protocol: 'http',
+          principal,
+          sourceIp: undefined,
+          remoteIp: undefined,
+          destinationIp: mesh.ip(cart),
+          destinationPort: inboundPorts.http,
+          sni: undefined,
+          method: 'GET',
+          path,
+          host: undefined,
+          headers: {},
+        });
+        const allowed = (await ask(path)) === 200;
+        expect({ mode, principal, path, allowed }).toEqual({
+          mode,
+          principal,
+          path,
+          allowed: verdict === 'ALLOW',
+        });
+      }
+    }
+  }
+
   it('without a document plaintext is refused, and the log says which way it came', async () => {
     expect((await plaintext()).status).toBe(0);
     expect(await plaintextTcp()).toBe('');
-    expect(await mtls('/mine')).toBe(200);
+    await agree('STRICT');
     expect(await mtlsTcp()).toBe('hello');
     const refused = await mesh
       .envoy(cart)
@@ -96,6 +135,7 @@ describe.each(['sotw', 'delta'] as const)('PeerAuthentication on a running mesh,
     expect(await connection.status('/mine')).toBe(200);
     mesh.writePolicy('peers', ofCart('PERMISSIVE'));
     await until('plaintext', async () => (await plaintext()).status === 200);
+    await agree('PERMISSIVE');
     expect(await plaintextTcp()).toBe('hello');
     expect((await plaintext('/mine')).status).toBe(403);
     const claim = { 'x-forwarded-client-cert': `URI=${mesh.id(web)}` };
@@ -128,7 +168,7 @@ describe.each(['sotw', 'delta'] as const)('PeerAuthentication on a running mesh,
   it('DISABLE is plaintext alone', async () => {
     mesh.writePolicy('peers', ofCart('DISABLE'));
     await until('mTLS to be refused', async () => (await mtls('/')) === 403);
-    expect((await plaintext()).status).toBe(200);
+    await agree('DISABLE');
     expect(await plaintextTcp()).toBe('hello');
     expect(await mtlsTcp()).toBe('');
   });
