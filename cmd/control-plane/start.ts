@@ -6,7 +6,7 @@ import { discoveryServices } from '../../src/discovery/index.ts';
 import { SpiffeId } from '../../src/identity/index.ts';
 import { Mesh } from '../../src/mesh/index.ts';
 import { openOperatorServer } from '../../src/operator/index.ts';
-import { Proxies, pushOrder, ResourceEncoder } from '../../src/proxy/index.ts';
+import { pushOrder } from '../../src/proxy/index.ts';
 import { DirectorySource } from '../../src/sources/directory/index.ts';
 import { envoySchema, operatorSchema } from '../schema.ts';
 import { createAuthenticator } from './authenticator.ts';
@@ -16,9 +16,10 @@ import { openGrpcServer } from './grpc-server.ts';
 import { followIssuers, openIssuerKeys } from './issuer-keys.ts';
 import { LiveSettings } from './live-settings.ts';
 import { watchMeshConfig } from './mesh-config-file.ts';
-import { renewForSigner, RootRotation } from './root-rotation.ts';
+import { RootRotation } from './root-rotation.ts';
 import { watchPolicies } from './policy-warnings.ts';
-import { discoveryObserver, issuance, proxiesObserver, watchMesh, type Witnesses } from './observers.ts';
+import { discoveryObserver, issuance, watchMesh, type Witnesses } from './observers.ts';
+import { openProxies } from './open-proxies.ts';
 import { operatorHandlers } from './operator-handlers.ts';
 import { reportProblems } from './problems.ts';
 import { servingCredentials } from './serving-credentials.ts';
@@ -104,27 +105,7 @@ async function wire(
   const keys = await openIssuerKeys({ dataDir, nowMs, refreshMs: config.jwksRefreshMs }, witnesses);
   closers.push(() => keys.close());
   const schema = envoySchema();
-  const proxies = new Proxies({
-    encoder: new ResourceEncoder(schema),
-    mesh,
-    settings,
-    jwksOf: (uri) => keys.get(uri),
-    bundle: () => authority.bundle,
-    nowMs,
-    random: Math.random,
-    issue: ({ id }) => {
-      const end = metrics.issuanceSeconds.startTimer();
-      const svid = authority.issue(id);
-      end();
-      return svid;
-    },
-    observer: proxiesObserver(witnesses),
-  });
-  closers.push(() => proxies.close());
-  closers.push(keys.onChange((uri) => proxies.keysChanged(uri)));
-  closers.push(live.onChange((changed) => proxies.settingsChanged(changed)));
-  closers.push(authority.onBundleChange(() => proxies.bundleChanged()));
-  closers.push(authority.onSignerChange(() => void renewForSigner(authority, proxies, log)));
+  const proxies = openProxies({ schema, mesh, live, keys, authority, nowMs }, witnesses, closers);
 
   starting(`reading the manifests in ${config.directory}`);
   const source = await DirectorySource.open({

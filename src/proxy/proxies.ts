@@ -6,23 +6,9 @@ import { BundleSecrets } from './bundle-secrets.ts';
 import type { FilterSet } from './filters.ts';
 import type { ProxiesOptions, ProxyLease, Workload } from './proxies-types.ts';
 import { SvidKeeper } from './svid-keeper.ts';
+import { isSame, type Entry, type Proof } from './workload-entry.ts';
 import { WorkloadFilters } from './workload-filters.ts';
 import { WorkloadProxy } from './workload-proxy.ts';
-
-/** One stream's proof of its workload. */
-interface Proof {
-  readonly workload: Workload;
-  /** Whether it still holds; text: why it does not. */
-  readonly recheck: () => string | undefined;
-}
-
-interface Entry {
-  readonly workload: Workload;
-  readonly proxy: WorkloadProxy;
-  readonly keeper: SvidKeeper;
-  /** Proofs of the streams that are open; the SVID is renewed while any of them still holds. */
-  readonly proofs: Set<Proof>;
-}
 
 /** About 5 ms of work. */
 const RENEWALS_AT_ONCE = 50;
@@ -208,9 +194,4 @@ export class Proxies {
     for (const { proxy } of this.#byPod.values()) if (proxy.filters !== undefined) used.add(proxy.filters);
     return used;
   }
-}
-
-/** A UID alone is not enough: the account may have changed under it, and a manifest may claim another pod's. */
-function isSame(known: Workload, proven: Workload): boolean {
-  return known.pod.uid === proven.pod.uid && known.id.equals(proven.id);
 }
