@@ -97,6 +97,7 @@ export class Proxies {
   /** The keys behind a URI are others: those Envoys are told that verify tokens with them. */
   keysChanged(uri: string): void {
     for (const pod of this.#filters.podsUsing(uri)) this.#byPod.get(pod)?.proxy.policiesChanged();
+    this.#filters.tidy(this.#byPod.size, () => this.#filtersInUse());
   }
 
   close(): void {

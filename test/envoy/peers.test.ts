@@ -1,4 +1,5 @@
 import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { call } from '../harness/http.ts';
@@ -128,6 +129,17 @@ describe.each(['sotw', 'delta'] as const)('PeerAuthentication on a running mesh,
     expect(refused.details).toBe('rbac_access_denied_matched_policy[none]');
     const request = await mesh.envoy(cart).logged(({ path }) => path === '/mine');
     expect(request.chain).toBe('mtls');
+  });
+
+  it('a TLS client without a certificate is refused, and the log says why', async () => {
+    const socket = connectTls({ host: mesh.ip(cart), port: inboundPorts.http, rejectUnauthorized: false });
+    const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+    socket.on('error', () => socket.destroy()).resume();
+    await closed;
+    const line = await mesh
+      .envoy(cart)
+      .logged(({ chain, tls_failure: failure }) => chain === 'mtls' && typeof failure === 'string');
+    expect(line.tls_failure).toContain('PEER_DID_NOT_RETURN_A_CERTIFICATE');
   });
 
   it('PERMISSIVE lets both in, and nobody who proves nothing becomes somebody; open connections stay', async () => {

@@ -23,6 +23,7 @@ export interface AccessLogLine {
   readonly audited_by?: string | null;
   readonly shadow_denied_by?: string | null;
   readonly shadow_allowed_by?: string | null;
+  readonly tls_failure?: string | null;
   readonly upstream_failure?: string | null;
 }
 
