@@ -6,6 +6,7 @@ import { parseAllDocuments } from 'yaml';
 import { parseAuthorizationPolicy, parseMeshConfig } from '../src/policy/index.ts';
 import { authzLintCommand } from './authz-lint.ts';
 import { runInProcess, type Ran } from '../test/harness/command.ts';
+import { bootstrapCommand } from './bootstrap.ts';
 import { authzTestCommand } from './authz-test.ts';
 
 let directory = '';
@@ -231,6 +232,11 @@ describe('docs/policies.md', () => {
     expect(values.filter(isPolicy).length).toBeGreaterThanOrEqual(4);
     const config = values.find((value) => Object.hasOwn(value as object, 'extensionProviders'));
     expect(parseMeshConfig(config)).toMatchObject({ ok: true, issues: [] });
+    const [, line = ''] = /^ *cmd\/countersign (bootstrap (?:.*\\\n)*.*)$/m.exec(text) ?? [];
+    const meshConfig = await file('mesh.yaml', JSON.stringify(config));
+    const [, ...flags] = line.replaceAll('\\\n', ' ').replace('mesh.yaml', meshConfig).split(/ +/);
+    const written = await runInProcess(bootstrapCommand(), ...flags);
+    for (const name of ['opa', 'legacy']) expect(written.out).toContain(`"countersign.authorizer.${name}"`);
     const cases = blocks.find((block) => block.startsWith('cases:')) ?? '';
     const manifests = `${surroundings}---\n${blocks[0] ?? ''}`;
     const { out, exitCode } = await runInProcess(

@@ -18,6 +18,8 @@ export interface Metrics {
   readonly objects: Gauge<'kind'>;
   readonly problems: Gauge;
   readonly notAfter: Gauge<'certificate'>;
+  readonly jwksLastGood: Gauge<'uri'>;
+  readonly jwksFailures: Counter<'uri'>;
 }
 
 const latencyBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -65,5 +67,11 @@ export function createMetrics(): Metrics {
       'When a certificate of the control plane expires (Unix time)',
       'certificate',
     ),
+    jwksLastGood: gauge(
+      'jwks_last_good_seconds',
+      'When the keys in force of a token issuer were fetched (Unix time; 0: there are none)',
+      'uri',
+    ),
+    jwksFailures: counter('jwks_failures_total', 'Fetches of token issuers’ keys that failed', 'uri'),
   };
 }

@@ -24,7 +24,7 @@ export interface ConfigOptions {
 type Mutable = Record<string, unknown>;
 
 /** What `countersign bootstrap` writes for one inbound listener; all that is tried here is a variation of it. */
-function sidecarListener(protocol: 'http' | 'tcp', options: ConfigOptions): Mutable {
+function sidecarListener(protocol: 'http' | 'tcp', which: Door, options: ConfigOptions): Mutable {
   const document = bootstrap({
     pod: 'a/server',
     controlPlane: { address: '127.0.0.1', port: 1 },
@@ -38,8 +38,22 @@ function sidecarListener(protocol: 'http' | 'tcp', options: ConfigOptions): Muta
     xds: 'delta',
     maxConnectionSeconds: 3_600,
     sourceAddress: undefined,
+    authorizers: [],
   });
-  return structuredClone(at(document, 'static_resources', 'listeners', 0)) as Mutable;
+  const listener = structuredClone(at(document, 'static_resources', 'listeners', 0)) as Mutable;
+  const way = which === 'plaintext' ? ['default_filter_chain'] : ['filter_chains', 0];
+  const chain = at(listener, ...way) as Mutable;
+  delete listener['default_filter_chain'];
+  delete listener['access_log'];
+  delete chain['filter_chain_match'];
+  // How peers come, and the authorizers that CUSTOM asks, are not on trial here.
+  chain['filters'] = (at(chain, 'filters') as Mutable[]).filter(isOnTrial);
+  listener['filter_chains'] = [chain];
+  return listener;
+}
+
+function isOnTrial({ name }: Mutable): boolean {
+  return !/\.(peer\.[a-z]+|custom|ext_authz|jwt)$/u.test(String(name));
 }
 
 /** The value at a path that must be there: if the bootstrap changes its shape, this suite must notice. */
@@ -53,8 +67,7 @@ function at(value: unknown, ...path: readonly (string | number)[]): unknown {
 /** A door: the sidecar's listener with secrets from here, its own address, and what it lets in. */
 function door(listener: Mutable, which: Door, port: number, { certificates }: ConfigOptions): Mutable {
   const chain = at(listener, 'filter_chains', 0) as Mutable;
-  if (which === 'plaintext') delete chain['transport_socket'];
-  else {
+  if (which !== 'plaintext') {
     const tls = at(chain, 'transport_socket', 'typed_config') as Mutable;
     const common = at(tls, 'common_tls_context') as Mutable;
     delete common['tls_certificate_sds_secret_configs'];
@@ -109,18 +122,20 @@ function extendLog(config: Mutable): void {
 }
 
 function httpListener(which: Door, options: ConfigOptions): Mutable {
-  const listener = sidecarListener('http', options);
+  const listener = sidecarListener('http', which, options);
   const manager = at(listener, 'filter_chains', 0, 'filters', 0, 'typed_config') as Mutable;
   extendLog(manager);
   if (which === 'forwarded') manager['use_remote_address'] = false;
   manager['stat_prefix'] = which;
   delete manager['route_config'];
   manager['rds'] = { route_config_name: ROUTES, config_source: fromFile(options.folder, 'routes.json') };
-  const filters = (at(manager, 'http_filters') as Mutable[]).map((filter) =>
-    filter['config_discovery'] === undefined
-      ? filter
-      : { name: filter['name'], typed_config: at(filter, 'config_discovery', 'default_config') },
-  );
+  const filters = (at(manager, 'http_filters') as Mutable[])
+    .filter(isOnTrial)
+    .map((filter) =>
+      filter['config_discovery'] === undefined
+        ? filter
+        : { name: filter['name'], typed_config: at(filter, 'config_discovery', 'default_config') },
+    );
   manager['http_filters'] = [jwtFilter, ...filters];
   return door(listener, which, options.port, options);
 }
@@ -233,7 +248,7 @@ export interface TcpSet extends SetFilters {
 /** Listeners: a port for each set, the same on every door. */
 export function listenersResource(sets: readonly TcpSet[], version: string, options: ConfigOptions): Mutable {
   const listener = (set: TcpSet, which: Door): Mutable => {
-    const made = sidecarListener('tcp', options);
+    const made = sidecarListener('tcp', which, options);
     const chain = at(made, 'filter_chains', 0) as Mutable;
     const proxy = (at(chain, 'filters') as Mutable[]).at(-1) ?? {};
     const config = at(proxy, 'typed_config') as Mutable;
