@@ -2,14 +2,14 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { tmpdir } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { at } from '../cluster/api-client.ts';
+import { at, type KubeObject } from '../cluster/api-client.ts';
 import { TestCluster } from '../cluster/cluster.ts';
 import { admission } from '../control-plane/envoy-client.ts';
 import { countersign } from '../harness/paths.ts';
 import { freePort } from '../harness/ports.ts';
 import { Child } from '../harness/process.ts';
 import { waitFor } from '../harness/wait.ts';
-import { crdFiles, namespace, only, render } from './chart.ts';
+import { crdFiles, namespace, render } from './chart.ts';
 
 /** One thing that one rule of a role allows. */
 interface Permission {
@@ -17,6 +17,8 @@ interface Permission {
   readonly resource: string;
   readonly resourceNames: readonly string[] | undefined;
   readonly verb: string;
+  /** By a ClusterRole: in every namespace. Otherwise in the control plane's own. */
+  readonly everywhere: boolean;
 }
 
 interface Rule {
@@ -26,10 +28,19 @@ interface Rule {
   readonly verbs: readonly string[];
 }
 
-function permissionsOf(rules: readonly Rule[]): Permission[] {
+function permissionsOf(objects: readonly KubeObject[]): Permission[] {
+  const roles = objects.filter(({ kind }) => kind === 'ClusterRole' || kind === 'Role');
+  return roles.flatMap((role) =>
+    permissionsIn(role['rules'] as readonly Rule[], role.kind === 'ClusterRole'),
+  );
+}
+
+function permissionsIn(rules: readonly Rule[], everywhere: boolean): Permission[] {
   return rules.flatMap(({ apiGroups, resources, resourceNames, verbs }) =>
     apiGroups.flatMap((apiGroup) =>
-      resources.flatMap((resource) => verbs.map((verb) => ({ apiGroup, resource, resourceNames, verb }))),
+      resources.flatMap((resource) =>
+        verbs.map((verb) => ({ apiGroup, resource, resourceNames, verb, everywhere })),
+      ),
     ),
   );
 }
@@ -74,15 +85,19 @@ class Trial {
   static async start(cluster: TestCluster, name: string, permissions: readonly Permission[]): Promise<Trial> {
     const rbac = 'rbac.authorization.k8s.io';
     await cluster.make.serviceAccount(namespace, name);
-    await cluster.operator.create(at(`${rbac}/v1/clusterroles`), {
-      metadata: { name },
-      rules: permissions.map(ruleFor),
-    });
-    await cluster.operator.create(at(`${rbac}/v1/clusterrolebindings`), {
-      metadata: { name },
-      roleRef: { apiGroup: rbac, kind: 'ClusterRole', name },
-      subjects: [{ kind: 'ServiceAccount', namespace, name }],
-    });
+    for (const kind of ['ClusterRole', 'Role'] as const) {
+      const everywhere = kind === 'ClusterRole';
+      const path = (plural: string): string => at(`${rbac}/v1/${plural}`, everywhere ? undefined : namespace);
+      await cluster.operator.create(path(`${kind.toLowerCase()}s`), {
+        metadata: { name },
+        rules: permissions.filter((permission) => permission.everywhere === everywhere).map(ruleFor),
+      });
+      await cluster.operator.create(path(`${kind.toLowerCase()}bindings`), {
+        metadata: { name },
+        roleRef: { apiGroup: rbac, kind, name },
+        subjects: [{ kind: 'ServiceAccount', namespace, name }],
+      });
+    }
     const kubeconfig = await cluster.kubeconfigOf({ namespace, serviceAccount: name });
     return new Trial(name, `127.0.0.1:${await freePort()}`, kubeconfig);
   }
@@ -137,8 +152,7 @@ describe('the rights of the control plane', () => {
       pod: 'web',
       audiences: ['countersign'],
     });
-    const role = only(await render(), 'ClusterRole') as unknown as { rules: readonly Rule[] };
-    all = permissionsOf(role.rules);
+    all = permissionsOf(await render());
   }, 600_000);
 
   afterAll(async () => {
