@@ -52,6 +52,17 @@ export function only(objects: readonly KubeObject[], kind: string, name?: string
   return first;
 }
 
+/** The pod that a Deployment's controller would create: there is none in a test's cluster. */
+export function podOf(deployment: KubeObject, name: string, node?: string): object {
+  const { template } = deployment['spec'] as { template: { metadata: object; spec: object } };
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { ...template.metadata, name },
+    spec: { ...template.spec, ...(node !== undefined && { nodeName: node }) },
+  };
+}
+
 const plurals = ['authorizationpolicies', 'peerauthentications', 'requestauthentications'] as const;
 
 export function crdFiles(): readonly string[] {

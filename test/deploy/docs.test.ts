@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { at } from '../cluster/api-client.ts';
 import { TestCluster } from '../cluster/cluster.ts';
 import { root } from '../harness/paths.ts';
-import { commandsOf, example, page } from './page.ts';
+import { commandsOf, examplePod, page } from './page.ts';
 
 const commands = commandsOf();
 
@@ -52,7 +52,7 @@ describe('docs/kubernetes.md', () => {
 
 describe('deploy/examples/shop.yaml', () => {
   it.each(['web', 'cart'])('gives the Envoy of %s what its bootstrap names', (name) => {
-    const pod = example(name);
+    const pod = examplePod(name);
     const mounted = Object.fromEntries(
       pod.initContainers[0].volumeMounts.map((mount) => [
         mount.mountPath,

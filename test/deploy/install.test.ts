@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { at, type KubeObject } from '../cluster/api-client.ts';
 import { TestCluster, type Ran } from '../cluster/cluster.ts';
 import { root } from '../harness/paths.ts';
-import { chart, namespace, objectsIn, only, render, type Values } from './chart.ts';
+import { chart, namespace, objectsIn, only, podOf, render, type Values } from './chart.ts';
 
 const restricted = { 'pod-security.kubernetes.io/enforce': 'restricted' };
 const webhook = at(
@@ -29,15 +29,8 @@ async function release(command: 'install' | 'upgrade', values: Values = {}): Pro
   return await cluster.helm([command, 'countersign', chart, ...flags], stringify(values));
 }
 
-/** As a Deployment's controller would create it: there is none here. */
 async function startPodOf(deployment: KubeObject, inNamespace: string): Promise<Ran> {
-  const { template } = deployment['spec'] as { template: { metadata: object; spec: object } };
-  const pod = {
-    apiVersion: 'v1',
-    kind: 'Pod',
-    ...template,
-    metadata: { ...template.metadata, name: deployment.metadata.name },
-  };
+  const pod = podOf(deployment, deployment.metadata.name);
   return await cluster.kubectl(['--namespace', inNamespace, 'apply', '--filename', '-'], JSON.stringify(pod));
 }
 
@@ -71,7 +64,11 @@ describe('helm, in a real cluster', () => {
 
   it('refuses policies while the webhook has nobody to ask, but not those of its own namespace', async () => {
     await cluster.make.namespace('shop');
-    const policy = (name: string): object => ({ metadata: { name }, spec: {} });
+    const policy = (name: string): object => ({
+      apiVersion: 'security.countersign.dev/v1',
+      kind: 'AuthorizationPolicy',
+      metadata: { name },
+    });
     const policies = 'security.countersign.dev/v1/authorizationpolicies';
     await expect(cluster.operator.create(at(policies, 'shop'), policy('p'))).rejects.toThrow(
       /failed calling webhook/u,

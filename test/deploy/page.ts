@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import type { KubeObject } from '../cluster/api-client.ts';
 import { root } from '../harness/paths.ts';
 import { objectsIn, only } from './chart.ts';
 
@@ -20,9 +21,12 @@ export interface ExamplePod {
   readonly volumes: readonly { readonly name: string }[];
 }
 
-/** The pod of a Deployment in deploy/examples/shop.yaml. */
-export function example(name: string): ExamplePod {
-  const objects = objectsIn(readFileSync(`${root}deploy/examples/shop.yaml`, 'utf8'));
-  const { template } = only(objects, 'Deployment', name)['spec'] as { template: { spec: ExamplePod } };
+/** A Deployment of deploy/examples/shop.yaml. */
+export function exampleDeployment(name: string): KubeObject {
+  return only(objectsIn(readFileSync(`${root}deploy/examples/shop.yaml`, 'utf8')), 'Deployment', name);
+}
+
+export function examplePod(name: string): ExamplePod {
+  const { template } = exampleDeployment(name)['spec'] as { template: { spec: ExamplePod } };
   return template.spec;
 }

@@ -10,8 +10,8 @@ import { countersign, envoyPath, root } from '../harness/paths.ts';
 import { freePort, loopbackSubnet } from '../harness/ports.ts';
 import { Child } from '../harness/process.ts';
 import { waitFor } from '../harness/wait.ts';
-import { chart, namespace, only, render } from './chart.ts';
-import { commandsOf, example } from './page.ts';
+import { chart, namespace, only, podOf, render } from './chart.ts';
+import { commandsOf, exampleDeployment, examplePod } from './page.ts';
 
 /**
  * The five minutes of docs/kubernetes.md with processes for pods, as there is no kubelet here: the control plane with
@@ -97,16 +97,9 @@ describe('the five minutes of docs/kubernetes.md', () => {
   /** What a kubelet would do for the pod of a Deployment of the example. */
   async function startPod(name: string, ip: string): Promise<void> {
     const pod = `${name}-1`;
-    const { initContainers } = example(name);
-    const labels = { app: name };
-    await cluster.make.pod({
-      namespace: 'shop',
-      name: pod,
-      serviceAccount: name,
-      node: 'node-1',
-      ips: [ip],
-      labels,
-    });
+    const { initContainers } = examplePod(name);
+    await cluster.operator.create(at('pods', 'shop'), podOf(exampleDeployment(name), pod, 'node-1'));
+    await cluster.make.podStatus('shop', pod, { ips: [ip] });
     const volumes = join(folder, name);
     mkdirSync(volumes);
     const token = await cluster.token({
