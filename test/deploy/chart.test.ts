@@ -14,7 +14,10 @@ const everything: Values = {
   sharedAuthority: { enabled: true },
   webhook: { enabled: true },
   monitoring: { serviceMonitor: { enabled: true, labels: { release: 'prometheus' } } },
-  networkPolicy: { metricsFrom: [{ namespaceSelector: { matchLabels: { name: 'monitoring' } } }] },
+  networkPolicy: {
+    metricsFrom: [{ namespaceSelector: { matchLabels: { name: 'monitoring' } } }],
+    extraEgress: [{ to: [{ ipBlock: { cidr: '192.0.2.0/24' } }] }],
+  },
   image: {
     repository: 'registry.example/countersign',
     digest: `sha256:${'a'.repeat(64)}`,

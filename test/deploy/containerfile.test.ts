@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import packageJson from '../../package.json' with { type: 'json' };
 import { root } from '../harness/paths.ts';
@@ -64,4 +64,20 @@ describe('deploy/Containerfile', () => {
       '--omit=dev',
     );
   });
+
+  it('lacks nothing that runs: no file of it imports a development package or a file that is left out', () => {
+    const files = globSync(['src/**/*.ts', 'cmd/**/*.ts'], { cwd: root });
+    const isLeftOut = (path: string): boolean => /(\.test\.ts|\/testing[^/]*(\/.*)?)$/u.test(path);
+    const imported = files.filter((path) => !isLeftOut(path)).flatMap((path) => importsOf(path));
+    expect(imported.length).toBeGreaterThan(500);
+    const packages = imported.filter((name) => !/^(\.|node:)/u.test(name));
+    const names = packages.map((name) => /^(?:@[^/]+\/)?[^/]+/u.exec(name)?.[0]);
+    for (const name of new Set(names)) expect(Object.keys(packageJson.dependencies)).toContain(name);
+    expect(imported.filter((name) => name.startsWith('.') && isLeftOut(name))).toEqual([]);
+  });
 });
+
+function importsOf(path: string): string[] {
+  const text = readFileSync(`${root}${path}`, 'utf8');
+  return [...text.matchAll(/(?:from |import\(|^import )'([^'\s]+)'/gmu)].map(([, name = '']) => name);
+}

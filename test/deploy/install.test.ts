@@ -90,6 +90,14 @@ describe('helm, in a real cluster', () => {
       replicas: 2,
       sharedAuthority: { enabled: true },
       webhook: { enabled: true },
+      networkPolicy: {
+        metricsFrom: [{ podSelector: {} }],
+        extraEgress: [{ to: [{ ipBlock: { cidr: '192.0.2.0/24' } }] }],
+      },
+      tolerations: [{ key: 'dedicated', operator: 'Exists' }],
+      affinity: { nodeAffinity: {} },
+      nodeSelector: { 'kubernetes.io/os': 'linux' },
+      resources: { requests: { cpu: 1 }, limits: { memory: '2Gi' } },
     });
     const text = objects.map((object) => JSON.stringify(object)).join('\n---\n');
     const apply = ['apply', '--server-side', '--force-conflicts', '--dry-run=server', '--filename', '-'];
