@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { controlPlaneCommand } from '../../cmd/control-plane/command.ts';
+import packageJson from '../../package.json' with { type: 'json' };
 import type { KubeObject } from '../cluster/api-client.ts';
 import { chart, helm, namespace, only, render, type Values } from './chart.ts';
 
@@ -130,6 +133,14 @@ describe('the chart', () => {
     expect(JSON.stringify(webhooks)).not.toContain('caBundle');
   });
 
+  it('has the version of the package, and a schema for each value and no other', () => {
+    expect(readYaml('Chart.yaml')['appVersion']).toBe(packageJson.version);
+    const schema = readYaml('values.schema.json') as ValueSchema;
+    const { global: ofHelm, ...own } = schema.properties ?? {};
+    expect(ofHelm).toBeDefined();
+    expect(namesIn(own)).toEqual(keysIn(readYaml('values.yaml'), own));
+  });
+
   it.each<[Values, RegExp]>([
     [{ replica: 2 }, /additional properties? 'replica' not allowed/u],
     [{ networkPolicy: { enable: false } }, /additional properties? 'enable' not allowed/u],
@@ -145,6 +156,36 @@ describe('the chart', () => {
     await expect(render(values)).rejects.toThrow(message);
   });
 });
+
+interface ValueSchema {
+  readonly properties?: Readonly<Record<string, ValueSchema>>;
+}
+
+function readYaml(name: string): Values {
+  return parse(readFileSync(`${chart}/${name}`, 'utf8')) as Values;
+}
+
+/** Paths of all properties of a schema. */
+function namesIn(properties: Readonly<Record<string, ValueSchema>>, path = ''): string[] {
+  const names = Object.entries(properties).flatMap(([name, { properties: inner = {} }]) => [
+    `${path}${name}`,
+    ...namesIn(inner, `${path}${name}.`),
+  ]);
+  return names.toSorted();
+}
+
+/** Paths of all values, as deep as the schema names them. */
+function keysIn(values: Values, properties: Readonly<Record<string, ValueSchema>>, path = ''): string[] {
+  const names = Object.entries(values).flatMap(([name, value]) => {
+    const inner = properties[name]?.properties;
+    const isMapping = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return [
+      `${path}${name}`,
+      ...(inner && isMapping ? keysIn(value as Values, inner, `${path}${name}.`) : []),
+    ];
+  });
+  return names.toSorted();
+}
 
 interface Rule {
   readonly apiGroups: readonly string[];

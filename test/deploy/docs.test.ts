@@ -51,6 +51,16 @@ describe('docs/kubernetes.md', () => {
 });
 
 describe('deploy/examples/shop.yaml', () => {
+  it('runs the Envoy that everything here is tested with', () => {
+    const installer = readFileSync(`${root}test/setup/install-envoy.sh`, 'utf8');
+    const version = /^version=(.+)$/mu.exec(installer)?.[1];
+    const yaml = readFileSync(`${root}deploy/examples/shop.yaml`, 'utf8');
+    const notes = readFileSync(`${root}deploy/charts/countersign/templates/NOTES.txt`, 'utf8');
+    const images = [...`${yaml}${notes}`.matchAll(/image: (.*\/envoy:.*)$/gmu)].map(([, image]) => image);
+    expect(images).toHaveLength(3);
+    for (const image of images) expect(image).toBe(`docker.io/envoyproxy/envoy:distroless-v${version}`);
+  });
+
   it.each(['web', 'cart'])('gives the Envoy of %s what its bootstrap names', (name) => {
     const pod = examplePod(name);
     const mounted = Object.fromEntries(
