@@ -1,7 +1,7 @@
 import type { Protocol } from '../../src/policy/index.ts';
 import type { Peer } from './world.ts';
 
-/** Policies of one workload, and how they are enforced. `$PORT` stands for the listener's port. */
+/** Policies of one workload, and how they are enforced. `$PORT` stands for the listener's port, `$NOW` for the time. */
 export interface PolicySet {
   readonly protocol: Protocol;
   readonly defaultAction: 'allow' | 'deny';
@@ -27,6 +27,8 @@ export interface PolicyDocument {
 export interface PolicySpec {
   readonly action?: string;
   readonly mode?: string;
+  /** Of CUSTOM: one of `AUTHORIZERS`, or a name that nobody has. */
+  readonly provider?: { readonly name: string };
   readonly validity?: { readonly notBefore?: string; readonly notAfter?: string };
   readonly rules?: readonly RuleDocument[];
 }
@@ -61,8 +63,14 @@ export interface Asked {
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** X-Forwarded-For, sent to a listener that believes it. */
   readonly forwardedFor: string | undefined;
+  /** Address that a PROXY protocol header names as the client's, sent to a listener that believes it. */
+  readonly proxied?: string | undefined;
   /** Payload of a valid token that is sent along. */
   readonly claims?: Readonly<Record<string, unknown>> | undefined;
+  /** Dynamic metadata that a filter in front writes down, by its namespace and key: one of `METADATA`. */
+  readonly metadata?: Readonly<Record<string, Readonly<Record<string, unknown>>>> | undefined;
+  /** What the external authorizer says if it is asked. Absent: yes. */
+  readonly authorizer?: 'ALLOW' | 'DENY' | undefined;
 }
 
 /** One question to both judges. */
@@ -76,6 +84,8 @@ export interface Verdict {
   /** `REFUSED`: answered 400 before any policy was asked. */
   readonly verdict: 'ALLOW' | 'DENY' | 'REFUSED';
   readonly rule?: string | undefined;
+  /** The CUSTOM rule that sends the request to an external authorizer. */
+  readonly asked?: string | undefined;
   /** The first AUDIT rule that matched. */
   readonly audited?: string | undefined;
   readonly shadow?: { readonly verdict: 'ALLOW' | 'DENY'; readonly rule?: string | undefined } | undefined;

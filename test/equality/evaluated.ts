@@ -14,8 +14,8 @@ import {
   type RuleRef,
 } from '../../src/policy/index.ts';
 import type { Asked, PolicySet, Verdict } from './case.ts';
-import { doorOf, sourceOf } from './envoy/connect.ts';
-import { DOOR_ADDRESSES, withPort } from './world.ts';
+import { destinationOf, doorOf, remoteOf, sourceOf } from './envoy/connect.ts';
+import { AUTHORIZERS, inThisRun } from './world.ts';
 
 /** Whose filters are compiled: a pod that policies of two namespaces select. */
 const TARGET = { namespace: 'a', labels: { app: 'x' } };
@@ -23,7 +23,7 @@ const TARGET = { namespace: 'a', labels: { app: 'x' } };
 export type Compiler = (
   policies: readonly AuthorizationPolicy[],
   options: CompileOptions,
-) => Pick<CompiledFilters, 'audit' | 'deny' | 'allow'>;
+) => Pick<CompiledFilters, 'custom' | 'audit' | 'deny' | 'allow'>;
 
 /** A set's policies, read by Countersign's parser, for one port. @throws Error where the parser refuses one */
 export class EvaluatedSet {
@@ -40,9 +40,10 @@ export class EvaluatedSet {
       trustDomain: 'td1',
       rootNamespace: 'root',
       defaultAction: set.defaultAction,
+      authorizers: AUTHORIZERS,
       ...(set.aliases === true && { trustDomainAliases: ['td2'] }),
     };
-    const parsed = withPort(set.documents, port).map((document) => {
+    const parsed = inThisRun(set.documents, port).map((document) => {
       const result = parseAuthorizationPolicy(document);
       if (!result.ok) throw new Error(`${renderIssues(result.issues)}\n${JSON.stringify(document)}`);
       return result.policy;
@@ -62,14 +63,20 @@ export class EvaluatedSet {
 
   /** What Countersign's evaluator says. */
   verdict(asked: Asked): Verdict {
-    const request = requestOf(withPort(asked, this.port), this.set.protocol, this.port);
+    const request = requestOf(inThisRun(asked, this.port), this.set.protocol, this.port);
     if (request.protocol === 'http' && normalizePath(request.path ?? '') === undefined) {
       return { verdict: 'REFUSED' };
     }
-    const { verdict, decidedBy, audited, shadow } = this.#evaluator.decide(request);
+    const { asks } = this.#evaluator.decide(request);
+    const authorizerSays = asks && answerOf(asks.provider, asked);
+    const { verdict, decidedBy, audited, shadow } = this.#evaluator.decide({
+      ...request,
+      ...(authorizerSays && { authorizerSays }),
+    });
     return {
       verdict,
       rule: nameOf(decidedBy),
+      asked: nameOf(asks?.rule),
       audited: nameOf(audited[0]),
       shadow: shadow && { verdict: shadow.verdict, rule: nameOf(shadow.decidedBy) },
     };
@@ -80,6 +87,12 @@ export class EvaluatedSet {
     const shadow = this.policies.filter(({ mode, action }) => mode === 'Shadow' && action !== 'AUDIT');
     return { any: shadow.length > 0, allow: shadow.some(({ action }) => action === 'ALLOW') };
   }
+}
+
+/** What comes of asking: one who is away says nothing, and the mesh's configuration has a word for that. */
+function answerOf(provider: string, { authorizer = 'ALLOW' }: Asked): 'ALLOW' | 'DENY' {
+  if (provider === 'away') return 'DENY';
+  return provider === 'open' ? 'ALLOW' : authorizer;
 }
 
 function nameOf(rule: RuleRef | undefined): string | undefined {
@@ -93,10 +106,11 @@ export function requestOf(asked: Asked, protocol: 'http' | 'tcp', port: number):
     protocol,
     principal: principalOf(asked),
     sourceIp: sourceOf(asked, door),
-    remoteIp: door === 'forwarded' ? asked.forwardedFor : undefined,
-    destinationIp: DOOR_ADDRESSES[door],
+    remoteIp: remoteOf(asked, door),
+    destinationIp: destinationOf(asked, door),
     destinationPort: port,
     sni: door === 'plaintext' ? undefined : asked.sni,
+    ...(asked.metadata && { filterMetadata: asked.metadata }),
   };
   const { method, path, host } = asked;
   if (protocol === 'http') {

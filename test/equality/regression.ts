@@ -24,7 +24,10 @@ export const PLAIN: Asked = {
   host: 'a',
   headers: [],
   forwardedFor: undefined,
+  proxied: undefined,
   claims: undefined,
+  metadata: undefined,
+  authorizer: undefined,
 };
 
 interface File {

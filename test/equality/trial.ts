@@ -108,14 +108,20 @@ function fails(judged: Mismatch | undefined): boolean {
   return judged !== undefined && !same(judged.evaluator, judged.envoy);
 }
 
-function outcomeOf({ set: { protocol }, asked }: Pair, { verdict, rule, audited, shadow }: Verdict): string {
+function outcomeOf(
+  { set: { protocol }, asked }: Pair,
+  { verdict, rule, asked: sent, audited, shadow }: Verdict,
+): string {
   const by = rule === undefined ? 'default' : 'rule';
   return [
     protocol,
     ...(verdict === 'REFUSED' ? ['refused'] : [verdict, 'by', by]),
+    ...(sent === undefined ? [] : ['asked']),
     ...(audited === undefined ? [] : ['audited']),
     ...(shadow === undefined ? [] : [shadow.verdict === verdict ? 'shadow same' : 'shadow differs']),
     ...(asked.peer.kind === 'svid' ? [] : ['unproven']),
+    ...(asked.metadata === undefined ? [] : ['metadata']),
+    ...(asked.proxied === undefined ? [] : ['proxied']),
   ].join(' ');
 }
 

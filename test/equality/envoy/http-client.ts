@@ -1,7 +1,9 @@
 import http2 from 'node:http2';
 import type net from 'node:net';
 import type { Asked } from '../case.ts';
-import { NUMBER_HEADER, SET_HEADER } from './config.ts';
+import { ANSWER_HEADER, NUMBER_HEADER } from './authorizers.ts';
+import { SET_HEADER } from './config.ts';
+import { metadataHeaders } from './metadata.ts';
 import { token, TOKEN_HEADER } from './tokens.ts';
 
 /** Which policy set is to judge, and the name of the request in the access log. */
@@ -24,6 +26,8 @@ function headersOf(asked: Asked, { set, number }: Ticket): (readonly [string, st
     [SET_HEADER, set],
     [NUMBER_HEADER, number],
     ...asked.headers,
+    ...metadataHeaders(asked),
+    ...(asked.authorizer === undefined ? [] : [[ANSWER_HEADER, asked.authorizer] as const]),
     ...(asked.claims === undefined ? [] : [[TOKEN_HEADER, token(asked.claims)] as const]),
     ...(asked.forwardedFor === undefined ? [] : [['x-forwarded-for', asked.forwardedFor] as const]),
   ];
