@@ -9,8 +9,31 @@ export interface PolicySet {
   readonly portKnown: boolean;
   /** `td2` is another name of the mesh's trust domain, `td1`. */
   readonly aliases?: boolean;
+  /** Verify the tokens of end users. `$KEYS0`, `$KEYS1`: the issuers' keys, `$KEYS2`: both. */
+  readonly authentications?: readonly AuthenticationDocument[];
   /** AuthorizationPolicy documents. */
   readonly documents: readonly PolicyDocument[];
+}
+
+export interface AuthenticationDocument {
+  readonly apiVersion: string;
+  readonly kind: 'RequestAuthentication';
+  readonly metadata: { readonly name: string; readonly namespace: string };
+  readonly spec: { readonly jwtRules?: readonly Readonly<Record<string, unknown>>[] };
+}
+
+export type TokenPlace =
+  | { readonly kind: 'header'; readonly name: string; readonly prefix: string }
+  | { readonly kind: 'param' | 'cookie'; readonly name: string };
+
+/** A token of an end user, in one place of a request. */
+export interface Token {
+  readonly place: TokenPlace;
+  /** Which of the two issuers' keys signs it. */
+  readonly key: number;
+  /** Whether now is within its times. */
+  readonly time: 'good' | 'over' | 'early';
+  readonly claims: Readonly<Record<string, unknown>>;
 }
 
 export interface PolicyDocument {
@@ -65,7 +88,9 @@ export interface Asked {
   readonly forwardedFor: string | undefined;
   /** Address that a PROXY protocol header names as the client's, sent to a listener that believes it. */
   readonly proxied?: string | undefined;
-  /** Payload of a valid token that is sent along. */
+  /** Sent to sets with authentications. */
+  readonly tokens?: readonly Token[];
+  /** Payload of a token that is valid in sets without authentications. */
   readonly claims?: Readonly<Record<string, unknown>> | undefined;
   /** Dynamic metadata that a filter in front writes down, by its namespace and key: one of `METADATA`. */
   readonly metadata?: Readonly<Record<string, Readonly<Record<string, unknown>>>> | undefined;
@@ -81,8 +106,8 @@ export interface Pair {
 
 /** A judgement in words that both judges use. Rules by their names inside Envoy. */
 export interface Verdict {
-  /** `REFUSED`: answered 400 before any policy was asked. */
-  readonly verdict: 'ALLOW' | 'DENY' | 'REFUSED';
+  /** `REFUSED`: answered 400 before any policy was asked. `UNAUTHENTICATED`: 401, for what it shows as a token. */
+  readonly verdict: 'ALLOW' | 'DENY' | 'REFUSED' | 'UNAUTHENTICATED';
   readonly rule?: string | undefined;
   /** The CUSTOM rule that sends the request to an external authorizer. */
   readonly asked?: string | undefined;

@@ -1,18 +1,24 @@
 import {
   compile,
+  compileRequestAuthentications,
   Evaluator,
   normalizePath,
   parseAuthorizationPolicy,
+  parseRequestAuthentication,
   policiesFor,
   renderIssues,
   ruleName,
   type AuthorizationPolicy,
   type CompiledFilters,
   type CompileOptions,
+  type Issue,
+  type JwtAuthnFilter,
   type MeshSettings,
   type Request,
+  type RequestAuthentication,
   type RuleRef,
 } from '../../src/policy/index.ts';
+import { authenticate } from './authenticated.ts';
 import type { Asked, PolicySet, Verdict } from './case.ts';
 import { destinationOf, doorOf, remoteOf, sourceOf } from './envoy/connect.ts';
 import { AUTHORIZERS, inThisRun } from './world.ts';
@@ -30,6 +36,7 @@ export class EvaluatedSet {
   readonly set: PolicySet;
   readonly port: number;
   readonly policies: readonly AuthorizationPolicy[];
+  readonly authentications: readonly RequestAuthentication[];
   readonly #settings: MeshSettings;
   readonly #evaluator: Evaluator;
 
@@ -43,12 +50,11 @@ export class EvaluatedSet {
       authorizers: AUTHORIZERS,
       ...(set.aliases === true && { trustDomainAliases: ['td2'] }),
     };
-    const parsed = inThisRun(set.documents, port).map((document) => {
-      const result = parseAuthorizationPolicy(document);
-      if (!result.ok) throw new Error(`${renderIssues(result.issues)}\n${JSON.stringify(document)}`);
-      return result.policy;
-    });
+    const { documents, authentications = [] } = inThisRun(set, port);
+    const parsed = documents.map((document) => read(document, parseAuthorizationPolicy(document)));
     this.policies = policiesFor(parsed, TARGET, this.#settings);
+    const verifying = authentications.map((document) => read(document, parseRequestAuthentication(document)));
+    this.authentications = policiesFor(verifying, TARGET, this.#settings);
     this.#evaluator = new Evaluator(this.policies, { settings: this.#settings, nowMs: Date.now });
   }
 
@@ -61,14 +67,25 @@ export class EvaluatedSet {
     });
   }
 
+  /** Absent: nobody's tokens are verified. */
+  verifying(): JwtAuthnFilter | undefined {
+    return compileRequestAuthentications(this.authentications, () => undefined).filter;
+  }
+
   /** What Countersign's evaluator says. */
   verdict(asked: Asked): Verdict {
-    const request = requestOf(inThisRun(asked, this.port), this.set.protocol, this.port);
+    // Tokens keep their texts: they are not copied.
+    const here = { ...inThisRun(asked, this.port), tokens: asked.tokens ?? [] };
+    const seen = this.authentications.length === 0 ? undefined : authenticate(here, this.authentications);
+    const behind = seen && { path: seen.path, headers: seen.headers, claims: seen.claims as Asked['claims'] };
+    const request = requestOf({ ...here, ...behind }, this.set.protocol, this.port);
     if (request.protocol === 'http' && normalizePath(request.path ?? '') === undefined) {
       return { verdict: 'REFUSED' };
     }
     const { asks } = this.#evaluator.decide(request);
     const authorizerSays = asks && answerOf(asks.provider, asked);
+    if (this.authentications.length > 0 && seen === undefined && authorizerSays !== 'DENY')
+      return { verdict: 'UNAUTHENTICATED', asked: nameOf(asks?.rule) };
     const { verdict, decidedBy, audited, shadow } = this.#evaluator.decide({
       ...request,
       ...(authorizerSays && { authorizerSays }),
@@ -87,6 +104,14 @@ export class EvaluatedSet {
     const shadow = this.policies.filter(({ mode, action }) => mode === 'Shadow' && action !== 'AUDIT');
     return { any: shadow.length > 0, allow: shadow.some(({ action }) => action === 'ALLOW') };
   }
+}
+
+function read<T>(
+  document: unknown,
+  parsed: { ok: true; policy: T } | { ok: false; issues: readonly Issue[] },
+): T {
+  if (parsed.ok) return parsed.policy;
+  throw new Error(`${renderIssues(parsed.issues)}\n${JSON.stringify(document)}`);
 }
 
 /** What comes of asking: one who is away says nothing, and the mesh's configuration has a word for that. */

@@ -115,7 +115,8 @@ function outcomeOf(
   const by = rule === undefined ? 'default' : 'rule';
   return [
     protocol,
-    ...(verdict === 'REFUSED' ? ['refused'] : [verdict, 'by', by]),
+    ...(verdict === 'REFUSED' || verdict === 'UNAUTHENTICATED' ? [verdict] : [verdict, 'by', by]),
+    ...((asked.tokens ?? []).length === 0 ? [] : ['token']),
     ...(sent === undefined ? [] : ['asked']),
     ...(audited === undefined ? [] : ['audited']),
     ...(shadow === undefined ? [] : [shadow.verdict === verdict ? 'shadow same' : 'shadow differs']),
@@ -133,6 +134,7 @@ export function render({ pair, evaluator, envoy }: Mismatch, replay: string | un
     ...(set.defaultAction === 'allow' && { defaultAction: 'allow' }),
     ...(set.portKnown && { portKnown: true }),
     ...(set.aliases === true && { aliases: true }),
+    ...(set.authentications && { authentications: set.authentications.map(({ spec }) => spec.jwtRules) }),
     policies: set.documents,
     cases: [{ asked: told(asked), verdict: told(envoy) }],
   });

@@ -1,4 +1,5 @@
 import type { ExternalAuthorizer } from '../../src/policy/index.ts';
+import { KEY_SETS } from './envoy/tokens.ts';
 
 /**
  * The small world in which policies are judged. Addresses and identities are few and close to each other, so that
@@ -107,6 +108,7 @@ export const METADATA: readonly {
 export function inThisRun<T>(value: T, port: number): T {
   const text = JSON.stringify(value)
     .replaceAll(PORT, String(port))
+    .replaceAll(/\$KEYS(\d)/gu, (_, index: string) => JSON.stringify(KEY_SETS[Number(index)]).slice(1, -1))
     .replaceAll(/\$NOW([+-]\d+)m/gu, (_, minutes: string) =>
       new Date(Date.now() + Number(minutes) * 60_000).toISOString(),
     );

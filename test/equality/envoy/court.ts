@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compile, type ExtAuthzFilter, type RbacFilter } from '../../../src/policy/index.ts';
+import type { JsonObject } from '../../../src/proxy/index.ts';
 import { envoyPath } from '../../harness/paths.ts';
 import { freePort } from '../../harness/ports.ts';
 import { Child } from '../../harness/process.ts';
@@ -11,19 +12,14 @@ import { EvaluatedSet, type Compiler } from '../evaluated.ts';
 import { AUTHORIZERS, DOOR_ADDRESSES, SVIDS, inThisRun, type Door } from '../world.ts';
 import { Authorizers } from './authorizers.ts';
 import { makeCertificates, type Certificates } from './certificates.ts';
-import {
-  envoyConfig,
-  listenersResource,
-  routesResource,
-  type ConfigOptions,
-  type Filter,
-  type SetFilters,
-  type TcpSet,
-} from './config.ts';
+import { envoyConfig, type ConfigOptions } from './config.ts';
+import type { Filter } from './files.ts';
+import { listenersResource, routesResource, type SetFilters, type TcpSet } from './sets.ts';
 import { connect, destinationOf, doorOf, endpoint, lineName, remoteOf, type Line } from './connect.ts';
 import { http1Line, http2Line, type HttpLine } from './http-client.ts';
 import { sayHello } from './tcp-client.ts';
 import { isJudged, verdictOf, type LogLine, type Observed } from './verdicts.ts';
+import { UNVERIFIED, verifyingResource } from './verifying.ts';
 import { Wire } from './wire.ts';
 
 /** Who may knock at a door. */
@@ -150,6 +146,7 @@ export class Court {
     this.#ids = new Map();
     const http: SetFilters[] = [];
     const tcp: TcpSet[] = [];
+    const verifying = new Map<string, JsonObject>();
     for (const { set, asked: questions } of hearings) {
       this.#nextId += 1;
       const id = `s${this.#nextId}`;
@@ -158,7 +155,10 @@ export class Court {
       const pass = (filter: RbacFilter | ExtAuthzFilter): Filter => this.#wire.pass(filter);
       const filters = [...(custom ? [custom.select] : []), audit, deny, allow].map(pass);
       const ask = custom && pass(custom.ask);
-      if (set.set.protocol === 'http') http.push({ id, filters, asks: ask && this.#nameOf(ask) });
+      const verify = set.verifying();
+      if (verify !== undefined) verifying.set(id, this.#wire.pass(verify).typed_config);
+      if (set.set.protocol === 'http')
+        http.push({ id, filters, asks: ask && this.#nameOf(ask), verifies: verify !== undefined });
       else {
         if (ask !== undefined) filters.splice(1, 0, ask);
         const doors = [...new Set(questions.map((asked) => doorOf(asked, 'tcp')))];
@@ -172,8 +172,13 @@ export class Court {
     this.#write('listeners.json', listenersResource(tcp, probe, this.#options));
     this.#write(
       'routes.json',
-      routesResource([...http, { id: probe, filters: OPEN_FILTERS }], probe, this.#options.asks),
+      routesResource(
+        [...http, { id: probe, filters: OPEN_FILTERS, verifies: true }],
+        probe,
+        this.#options.asks,
+      ),
     );
+    this.#write('verifying.json', verifyingResource(verifying, probe));
     this.#start();
     const fault = await this.#inForce(probe, tcp, said);
     writeFileSync(this.#accessLog, '');
@@ -213,9 +218,10 @@ export class Court {
     });
     const line = (door: Door, port: number): Line => ({ asked: ask(door), door, port, alpn: undefined });
     const answered = async (door: Door): Promise<boolean> => {
-      const ticket = { set: probe, number: 'probe' };
+      const status = async (number: string): Promise<number | undefined> =>
+        await (await this.#httpLine(line(door, this.port))).ask(ask(door), { set: probe, number });
       // The listener's own filters deny: the route is there, and lifts them.
-      return (await (await this.#httpLine(line(door, this.port))).ask(ask(door), ticket)) === 200;
+      return (await status('probe')) === 200 && (await status(UNVERIFIED)) === 401;
     };
     const waiting = new Set(Object.keys(PROBES) as Door[]);
     const silent = new Set(tcp);
@@ -280,7 +286,7 @@ export class Court {
     if (set.set.protocol === 'tcp') {
       return await this.#connectAndAsk(line);
     }
-    const asked = inThisRun(line.asked, set.port);
+    const asked = { ...inThisRun(line.asked, set.port), tokens: line.asked.tokens ?? [] };
     const ticket = { set: this.#ids.get(set) ?? '', number };
     this.#authorizers.expect(number, undefined);
     // A connection that Envoy has just closed gives no answer: the next one does.

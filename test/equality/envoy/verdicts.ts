@@ -31,6 +31,7 @@ export function verdictOf(
 ): Verdict {
   if (!isJudged(status)) return { verdict: 'REFUSED' };
   const passed = status === 200 || status === 'echoed';
+  if (status === 401) return { verdict: 'UNAUTHENTICATED', asked: text(line?.asked_by) };
   if (!passed && status !== 403 && status !== 'ended') {
     return { verdict: 'DENY', fault: `status ${status}, ${line?.details ?? 'no details'}` };
   }

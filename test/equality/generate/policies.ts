@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import type { Condition, Fields, PolicyDocument, PolicySet, RuleDocument } from '../case.ts';
 import { AUTHORIZERS, NOW } from '../world.ts';
+import { authentications } from './authentications.ts';
 import { CONDITION_VALUES, FIELD_VALUES } from './values.ts';
 
 const SOURCE = [
@@ -145,6 +146,12 @@ function setOf(protocol: PolicySet['protocol'], provider: string): fc.Arbitrary<
     defaultAction: fc.constantFrom('deny', 'deny', 'allow'),
     portKnown: fc.boolean(),
     aliases: fc.constantFrom(false, false, true),
+    ...(protocol === 'http' && {
+      authentications: fc.oneof(
+        { weight: 3, arbitrary: fc.constant([]) },
+        { weight: 1, arbitrary: authentications },
+      ),
+    }),
     documents: fc.uniqueArray(document(protocol, provider), {
       minLength: 1,
       maxLength: 4,

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import type { Asked, Condition, PolicySet, RuleDocument } from '../case.ts';
 import { CLIENT_ADDRESSES, METADATA, ODD_PEERS, PORT, SVIDS, type Peer } from '../world.ts';
+import { tokens } from './authentications.ts';
 import { instances, neighbours, pathNeighbours, svidsFor } from './edges.ts';
 import { HEADER_VALUES, metadataKey, PATHS } from './values.ts';
 
@@ -118,7 +119,7 @@ function headers(way: Way): fc.Arbitrary<(readonly [string, string])[]> {
 }
 
 /** A request near the edges of one of the set's rules. */
-export function question({ documents, protocol }: PolicySet): fc.Arbitrary<Asked> {
+export function question({ documents, protocol, authentications = [] }: PolicySet): fc.Arbitrary<Asked> {
   const custom = documents.some(({ spec }) => spec.action === 'CUSTOM');
   const all = documents.flatMap(({ spec }) => (spec.rules ?? []).flatMap(ways));
   return fc.constantFrom(...(all.length > 0 ? all : [NO_WAY])).chain((way) => {
@@ -148,7 +149,8 @@ export function question({ documents, protocol }: PolicySet): fc.Arbitrary<Asked
           `a.example:${PORT}`,
         ]),
         headers: headers(way),
-        claims: claims(way),
+        claims: authentications.length === 0 ? claims(way) : fc.constant(undefined),
+        tokens: tokens(authentications, claims(way)),
         metadata: metadata(way, protocol),
         authorizer: custom ? fc.constantFrom('ALLOW', 'ALLOW', 'DENY') : fc.constant(undefined),
         proxied: fc.oneof(
@@ -251,10 +253,22 @@ function sendable(asked: Asked, protocol: PolicySet['protocol'], custom: boolean
     ...asked,
     http,
     method,
-    path: isWord(asked.path) ? asked.path : '/a',
+    path: pathOf(asked),
+    headers: asked.headers.filter(([name]) => !taken(name, asked)),
     host: isWord(asked.host) ? asked.host : 'a.example',
     proxied,
     metadata: carried && proxied === undefined ? undefined : asked.metadata,
     forwardedFor: known && protocol === 'http' && proxied === undefined ? asked.forwardedFor : undefined,
   };
+}
+
+/** A path that a parameter can be put behind, where a token is one. */
+function pathOf({ path, tokens: sent = [] }: Asked): string {
+  const word = isWord(path) ? path : '/a';
+  return sent.some(({ place }) => place.kind === 'param') ? (/^[^?#]+/u.exec(word)?.[0] ?? '/a') : word;
+}
+
+/** A header in which a token stands has no other value. */
+function taken(name: string, { tokens: sent = [] }: Asked): boolean {
+  return sent.some(({ place }) => (place.kind === 'cookie' ? 'cookie' : place.name) === name.toLowerCase());
 }
