@@ -6,7 +6,8 @@ import { failures } from './explain.ts';
 import { factsOf, type Facts } from './facts.ts';
 import { ruleTest, type Test } from './match.ts';
 import type { EscapedSlashes } from './path.ts';
-import { callerKeys, RuleIndex } from './rule-index.ts';
+import { RuleIndex } from './rule-index.ts';
+import { shownBy } from './rule-keys.ts';
 import { ruleName } from './rule-name.ts';
 import { scopeRule } from './scope.ts';
 import { inForce, validityFailure } from './validity.ts';
@@ -64,7 +65,8 @@ interface Courts {
 /** A request as judges see it. */
 interface Hearing {
   readonly facts: Facts;
-  readonly caller: readonly string[];
+  /** See `RuleIndex`. */
+  readonly shown: readonly string[];
 }
 
 type Outcome = Pick<Decision, 'verdict' | 'decidedBy'> & { readonly judge: Judge | undefined };
@@ -92,13 +94,13 @@ export class Evaluator {
     this.#peer = peer;
   }
 
-  /** Looks at those rules only that may match the caller, and explains a denial when `nearest` or `reason` is read. */
+  /** Looks at those rules only that may match the request, and explains a denial when `nearest` or `reason` is read. */
   decide(request: Request): Decision {
     const turnedAway = this.#peer && peerRefusal(this.#peer, request);
     if (turnedAway !== undefined) return unheard(turnedAway);
     const facts = factsOf(request, this.#escapedSlashes, this.#nowMs);
     if (facts === undefined) return unheard(MALFORMED);
-    const hearing: Hearing = { facts, caller: callerKeys(facts) };
+    const hearing: Hearing = { facts, shown: shownBy(facts) };
     const { enforced, shadow } = this.#courtsFor(request.protocol);
     const asking = first(enforced.custom, hearing);
     const refused: Outcome | undefined =
@@ -226,13 +228,13 @@ function judgeOf(
 }
 
 /** The first rule that matches. */
-function first(rules: RuleIndex<Judge>, { facts, caller }: Hearing): Judge | undefined {
-  for (const judge of rules.candidates(caller)) if (judge.matches(facts)) return judge;
+function first(rules: RuleIndex<Judge>, { facts, shown }: Hearing): Judge | undefined {
+  for (const judge of rules.candidates(shown)) if (judge.matches(facts)) return judge;
   return undefined;
 }
 
-function all(rules: RuleIndex<Judge>, { facts, caller }: Hearing): Judge[] {
-  return [...rules.candidates(caller)].filter(({ matches }) => matches(facts));
+function all(rules: RuleIndex<Judge>, { facts, shown }: Hearing): Judge[] {
+  return [...rules.candidates(shown)].filter(({ matches }) => matches(facts));
 }
 
 function once<T>(make: () => T): () => T {
