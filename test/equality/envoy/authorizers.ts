@@ -56,7 +56,8 @@ export class Authorizers {
   }
 
   static async start(): Promise<Authorizers> {
-    const http = createServer();
+    // A connection that is closed just when Envoy takes it up again would be an authorizer that is away.
+    const http = createServer({ keepAliveTimeout: 0, requestTimeout: 0, headersTimeout: 0 });
     await new Promise<void>((resolve) => http.listen(0, '127.0.0.1', resolve));
     const { port } = http.address() as AddressInfo;
     const ports: Record<string, number> = { http: port, away: await freePort(), open: await freePort() };
