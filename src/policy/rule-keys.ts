@@ -43,11 +43,7 @@ export function keysOf({ from, to, when }: Rule): readonly string[] {
 export function shownBy(facts: Facts): readonly string[] {
   const { principal, port, host, path } = facts;
   const keys = [ANYTHING.id, `destination.port=${port}`, `request.host=${host}`];
-  for (let end = path.indexOf('/', 1), depth = 1; depth <= SEGMENTS && path !== ''; depth += 1) {
-    keys.push(`request.path=${end < 0 ? path : path.slice(0, end)}`);
-    if (end < 0) break;
-    end = path.indexOf('/', end + 1);
-  }
+  pathKeys(path, keys);
   addressKeys('source.ip', facts.sourceIp, keys);
   addressKeys('remote.ip', facts.remoteIp, keys);
   addressKeys('destination.ip', facts.destinationIp, keys);
@@ -60,6 +56,15 @@ export function shownBy(facts: Facts): readonly string[] {
     `source.trustDomain=${facts.trustDomain}`,
   );
   return keys;
+}
+
+/** Its first segments: one, two ... */
+function pathKeys(path: string, keys: string[]): void {
+  let end = 0;
+  for (let depth = 1; depth <= SEGMENTS && end >= 0; depth += 1) {
+    end = path.indexOf('/', end + 1);
+    keys.push(`request.path=${end < 0 ? path : path.slice(0, end)}`);
+  }
 }
 
 /** A mapped address lies in IPv4 and in IPv6 blocks. */

@@ -20,14 +20,6 @@ const LEAST: Readonly<Record<string, number>> = {
   unproven: 0.05,
 };
 
-/** A number from the environment, or another where there is none. @throws Error where it is no number */
-export function fromEnvironment(name: string, otherwise: number): number {
-  const text = process.env[name];
-  if (text === undefined || text === '') return otherwise;
-  if (/^\d{1,10}$/u.test(text)) return Number(text) >>> 0;
-  throw new Error(`${name}: expected a whole number, found ${JSON.stringify(text)}`);
-}
-
 /** Fails with the first mismatch, in its smallest form and with the seed that replays it. */
 export async function proveEqual(seed: number, pairs: number): Promise<void> {
   const court = await Court.open();
