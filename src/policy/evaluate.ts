@@ -60,6 +60,8 @@ interface Courts {
   readonly enforced: Bench;
   /** With the shadow policies enforced as well; undefined: there are none. */
   readonly shadow: Bench | undefined;
+  /** Of both: see `RuleIndex`. */
+  readonly kinds: ReadonlySet<string>;
 }
 
 /** A request as judges see it. */
@@ -100,8 +102,8 @@ export class Evaluator {
     if (turnedAway !== undefined) return unheard(turnedAway);
     const facts = factsOf(request, this.#escapedSlashes, this.#nowMs);
     if (facts === undefined) return unheard(MALFORMED);
-    const hearing: Hearing = { facts, shown: shownBy(facts) };
-    const { enforced, shadow } = this.#courtsFor(request.protocol);
+    const { enforced, shadow, kinds } = this.#courtsFor(request.protocol);
+    const hearing: Hearing = { facts, shown: shownBy(facts, kinds) };
     const asking = first(enforced.custom, hearing);
     const refused: Outcome | undefined =
       asking && request.authorizerSays === 'DENY'
@@ -158,10 +160,16 @@ export class Evaluator {
     if (known !== undefined) return known;
     const enforced = this.#policies.filter(({ mode }) => mode === 'Enforce');
     const tried = this.#policies.some(({ mode, action }) => mode === 'Shadow' && action !== 'AUDIT');
-    const courts: Courts = {
-      enforced: benchOf(enforced, protocol, this.#settings),
-      shadow: tried ? benchOf(this.#policies, protocol, this.#settings) : undefined,
-    };
+    const bench = benchOf(enforced, protocol, this.#settings);
+    const shadow = tried ? benchOf(this.#policies, protocol, this.#settings) : undefined;
+    const indexes = [bench, ...(shadow ? [shadow] : [])].flatMap(({ custom, audit, deny, allow }) => [
+      custom,
+      audit,
+      deny,
+      allow,
+    ]);
+    const kinds = new Set(indexes.flatMap((index) => [...index.kinds]));
+    const courts: Courts = { enforced: bench, shadow, kinds };
     this.#courts.set(protocol, courts);
     return courts;
   }

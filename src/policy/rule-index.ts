@@ -1,4 +1,4 @@
-import { keysOf } from './rule-keys.ts';
+import { keysOf, kindOf } from './rule-keys.ts';
 import type { Rule } from './types.ts';
 
 /**
@@ -10,6 +10,8 @@ export class RuleIndex<T> {
   readonly #entries: readonly T[];
   /** Places in `#entries`, ascending. */
   readonly #places = new Map<string, number[]>();
+  /** What must be known of a request to find its rules: see `kindOf`. */
+  readonly kinds: ReadonlySet<string>;
 
   /** @param ruleOf undefined: it matches nothing */
   constructor(entries: readonly T[], ruleOf: (entry: T) => Rule | undefined) {
@@ -23,6 +25,7 @@ export class RuleIndex<T> {
         else places.push(place);
       }
     }
+    this.kinds = new Set([...this.#places.keys()].map(kindOf));
   }
 
   /**

@@ -39,14 +39,22 @@ export function keysOf({ from, to, when }: Rule): readonly string[] {
   return [...new Set(keys.map(({ id }) => id))];
 }
 
-/** What a request shows. */
-export function shownBy(facts: Facts): readonly string[] {
-  const { principal, port, host, path } = facts;
-  const keys = [ANYTHING.id, `destination.port=${port}`, `request.host=${host}`];
-  pathKeys(path, keys);
-  addressKeys('source.ip', facts.sourceIp, keys);
-  addressKeys('remote.ip', facts.remoteIp, keys);
-  addressKeys('destination.ip', facts.destinationIp, keys);
+/** The attribute that a key speaks of. */
+export function kindOf(key: string): string {
+  const end = key.indexOf('=');
+  return end < 0 ? key : key.slice(0, end);
+}
+
+/** What a request shows. @param kinds of the keys that anybody asks for */
+export function shownBy(facts: Facts, kinds: ReadonlySet<string>): readonly string[] {
+  const { principal } = facts;
+  const keys = [ANYTHING.id];
+  if (kinds.has('request.path')) pathKeys(facts.path, keys);
+  if (kinds.has('request.host')) keys.push(`request.host=${facts.host}`);
+  if (kinds.has('destination.port')) keys.push(`destination.port=${facts.port}`);
+  if (kinds.has('source.ip')) addressKeys('source.ip', facts.sourceIp, keys);
+  if (kinds.has('remote.ip')) addressKeys('remote.ip', facts.remoteIp, keys);
+  if (kinds.has('destination.ip')) addressKeys('destination.ip', facts.destinationIp, keys);
   if (principal === '') return keys;
   keys.push(
     PROVEN.id,

@@ -18,7 +18,7 @@ import {
   type RequestAuthentication,
   type RuleRef,
 } from '../../src/policy/index.ts';
-import { authenticate } from './authenticated.ts';
+import { authenticate, withTokens } from './authenticated.ts';
 import type { Asked, PolicySet, Verdict } from './case.ts';
 import { destinationOf, doorOf, remoteOf, sourceOf } from './envoy/connect.ts';
 import { AUTHORIZERS, inThisRun } from './world.ts';
@@ -76,19 +76,20 @@ export class EvaluatedSet {
   verdict(asked: Asked): Verdict {
     // Tokens keep their texts: they are not copied.
     const here = { ...inThisRun(asked, this.port), tokens: asked.tokens ?? [] };
-    const seen = this.authentications.length === 0 ? undefined : authenticate(here, this.authentications);
-    const behind = seen && { path: seen.path, headers: seen.headers, claims: seen.claims as Asked['claims'] };
-    const request = requestOf({ ...here, ...behind }, this.set.protocol, this.port);
-    if (request.protocol === 'http' && normalizePath(request.path ?? '') === undefined) {
-      return { verdict: 'REFUSED' };
-    }
-    const { asks } = this.#evaluator.decide(request);
+    const { protocol } = this.set;
+    const sent = requestOf({ ...here, ...withTokens(here) }, protocol, this.port);
+    if (protocol === 'http' && normalizePath(sent.path ?? '') === undefined) return { verdict: 'REFUSED' };
+    // CUSTOM comes before tokens are looked at, and headers cleared; all other rules come behind.
+    const { asks } = this.#evaluator.decide(sent);
     const authorizerSays = asks && answerOf(asks.provider, asked);
-    if (this.authentications.length > 0 && seen === undefined && authorizerSays !== 'DENY')
-      return { verdict: 'UNAUTHENTICATED', asked: nameOf(asks?.rule) };
+    const verifies = this.authentications.length > 0 && authorizerSays !== 'DENY';
+    const seen = verifies ? authenticate(here, this.authentications) : undefined;
+    if (verifies && seen === undefined) return { verdict: 'UNAUTHENTICATED', asked: nameOf(asks?.rule) };
+    const behind = seen && { path: seen.path, headers: seen.headers, claims: seen.claims as Asked['claims'] };
+    const request = behind === undefined ? sent : requestOf({ ...here, ...behind }, protocol, this.port);
     const { verdict, decidedBy, audited, shadow } = this.#evaluator.decide({
       ...request,
-      ...(authorizerSays && { authorizerSays }),
+      authorizerSays: authorizerSays ?? 'ALLOW',
     });
     return {
       verdict,
