@@ -11,7 +11,15 @@ import { Mesh, type MeshObject } from '../../src/mesh/index.ts';
 import { ResourceEncoder, WorkloadFilters, type FilterSet } from '../../src/proxy/index.ts';
 import { envoySchema } from '../../cmd/schema.ts';
 import type { BenchSize } from './options.ts';
-import { callerOf, callerPolicies, openPolicy, policySet, requestOf, type PolicySet } from './policy-set.ts';
+import {
+  anybodyPolicies,
+  callerOf,
+  callerPolicies,
+  openPolicy,
+  policySet,
+  requestOf,
+  type PolicySet,
+} from './policy-set.ts';
 import { compareRates, type RatePair } from './rates.ts';
 import { row, type Row } from './row.ts';
 
@@ -86,6 +94,28 @@ export function evaluateRows(size: BenchSize): readonly Row[] {
       { ...size, batch: 100 },
     );
   };
+  const denied = (by: 'path' | 'host' | 'port' | 'block'): Row => {
+    const other = new Evaluator(anybodyPolicies(RULES, by), { settings });
+    const stranger = requests.map(({ denied: request }) => ({ ...request, path: '/other/1' }));
+    const byHandTest = byHand(0);
+    const rates = compareRates(
+      inTurn(
+        stranger.map((request) => [request, byHandTest]),
+        (test, request) => {
+          if (test(request)) throw new Error('by hand: not DENY');
+        },
+      ),
+      inTurn(
+        stranger.map((request) => [request, other]),
+        (product, request) => {
+          if (product.decide(request).verdict !== 'DENY') throw new Error('evaluated: not DENY');
+        },
+      ),
+      { ...size, batch: 100 },
+    );
+    const what = `the same, rules for anybody, each for one ${by}`;
+    return row({ ...common, name: `evaluate-${by}`, what, ...rates });
+  };
   return [
     row({ ...common, name: 'evaluate', what: `decisions over ${RULES} rules, allowed`, ...asked('allowed') }),
     row({
@@ -94,6 +124,7 @@ export function evaluateRows(size: BenchSize): readonly Row[] {
       what: 'the same, callers whom no rule names',
       ...asked('denied'),
     }),
+    ...(['path', 'host', 'port', 'block'] as const).map(denied),
   ];
 }
 
