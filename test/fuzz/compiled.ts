@@ -18,11 +18,16 @@ export function checkCompiled(
   const widens = protocol === 'tcp' && action !== 'ALLOW';
   const { audit, deny, allow, custom } = compiled;
   const found = new Map<string, Compiled>();
-  for (const filter of [audit, deny, allow, ...(custom ? [custom.select] : [])]) {
+  for (const filter of [audit, deny, allow]) {
     for (const [name, rule] of compiledRules(filter)) {
       demand(!found.has(name), `${name} stands in two filters`);
       found.set(name, rule);
     }
+  }
+  // Those that an authorizer is asked about stand in the DENY filter, too, for sidecars that cannot ask.
+  for (const [name, rule] of custom ? compiledRules(custom.select) : []) {
+    demand(found.delete(name), `${name} is not denied where nobody can ask`);
+    found.set(name, rule);
   }
   for (const [name, { permissions, principals }] of found) {
     const rule = policy.rules.find(({ index }) => name.endsWith(`-rule[${index}]`));

@@ -30,10 +30,8 @@ describe(`the properties of ${files.length} files hold`, () => {
         ...files,
       ];
       const command = ['node_modules/.bin/vitest', ...args];
-      const child = new Child('vitest', process.execPath, command, {
-        FAST_CHECK_SEED: String(seed),
-        NO_COLOR: '1',
-      });
+      const env = { FAST_CHECK_SEED: String(seed), NO_COLOR: '1' };
+      const child = new Child('vitest', process.execPath, command, { env });
       const code = await child.exited;
       const replay = `FAST_CHECK_SEED=${seed} npm test -- ${files.join(' ')}`;
       expect(code, `${replay}\n${child.stdout}${child.stderr}`).toBe(0);

@@ -30,7 +30,7 @@ export interface ConfigOptions {
 export type Mutable = Record<string, unknown>;
 
 /** What `countersign bootstrap` writes for one inbound listener; all that is tried here is a variation of it. */
-export function sidecarListener(protocol: 'http' | 'tcp', options: ConfigOptions): Mutable {
+export function sidecarListener(protocol: 'http' | 'tcp', which: Door, options: ConfigOptions): Mutable {
   const document = bootstrap({
     pod: 'a/server',
     controlPlane: { address: '127.0.0.1', port: 1 },
@@ -44,8 +44,22 @@ export function sidecarListener(protocol: 'http' | 'tcp', options: ConfigOptions
     xds: 'delta',
     maxConnectionSeconds: 3_600,
     sourceAddress: undefined,
+    authorizers: [],
   });
-  return structuredClone(at(document, 'static_resources', 'listeners', 0)) as Mutable;
+  const listener = structuredClone(at(document, 'static_resources', 'listeners', 0)) as Mutable;
+  const way = which === 'plaintext' ? ['default_filter_chain'] : ['filter_chains', 0];
+  const chain = at(listener, ...way) as Mutable;
+  delete listener['default_filter_chain'];
+  delete listener['access_log'];
+  delete chain['filter_chain_match'];
+  // How peers come is not on trial here, and what stands in front of the judging filters is put there by us.
+  chain['filters'] = (at(chain, 'filters') as Mutable[]).filter(isOnTrial);
+  listener['filter_chains'] = [chain];
+  return listener;
+}
+
+function isOnTrial({ name }: Mutable): boolean {
+  return !/\.(peer\.[a-z]+|custom|ext_authz|jwt)$/u.test(String(name));
 }
 
 /** The value at a path that must be there: if the bootstrap changes its shape, this suite must notice. */
@@ -59,8 +73,7 @@ export function at(value: unknown, ...path: readonly (string | number)[]): unkno
 /** A door: the sidecar's listener with secrets from here, its own address, and what it lets in. */
 export function door(listener: Mutable, which: Door, port: number, { certificates }: ConfigOptions): Mutable {
   const chain = at(listener, 'filter_chains', 0) as Mutable;
-  if (which === 'plaintext') delete chain['transport_socket'];
-  else {
+  if (which !== 'plaintext') {
     const tls = at(chain, 'transport_socket', 'typed_config') as Mutable;
     const common = at(tls, 'common_tls_context') as Mutable;
     delete common['tls_certificate_sds_secret_configs'];
@@ -130,21 +143,20 @@ export function extendLog(config: Mutable): void {
 }
 
 function httpListener(which: Door, options: ConfigOptions): Mutable {
-  const listener = sidecarListener('http', options);
-  const [last] = (at(listener, 'filter_chains', 0, 'filters') as Mutable[]).slice(-1);
-  const manager = at(last, 'typed_config') as Mutable;
+  const listener = sidecarListener('http', which, options);
+  const manager = at(listener, 'filter_chains', 0, 'filters', 0, 'typed_config') as Mutable;
   extendLog(manager);
   if (which === 'forwarded') manager['use_remote_address'] = false;
   manager['stat_prefix'] = which;
   delete manager['route_config'];
   manager['rds'] = { route_config_name: ROUTES, config_source: fromFile(options.folder, 'routes.json') };
-  const filters = (at(manager, 'http_filters') as Mutable[]).flatMap((filter) => {
-    if (filter['config_discovery'] === undefined) return [filter];
-    // What stands in front of these is put there by us.
-    const judging = /\.(audit|deny|allow)$/u.test(String(filter['name']));
-    const config = at(filter, 'config_discovery', 'default_config');
-    return judging ? [{ name: filter['name'], typed_config: config }] : [];
-  });
+  const filters = (at(manager, 'http_filters') as Mutable[])
+    .filter(isOnTrial)
+    .map((filter) =>
+      filter['config_discovery'] === undefined
+        ? filter
+        : { name: filter['name'], typed_config: at(filter, 'config_discovery', 'default_config') },
+    );
   const custom = [selectFilter, ...options.asks.values()];
   manager['http_filters'] = [
     metadataFilter,

@@ -79,7 +79,7 @@ export interface TcpSet extends SetFilters {
 /** Listeners: a port for each set, the same on every door. */
 export function listenersResource(sets: readonly TcpSet[], version: string, options: ConfigOptions): Mutable {
   const listener = (set: TcpSet, which: Door): Mutable => {
-    const made = sidecarListener('tcp', options);
+    const made = sidecarListener('tcp', which, options);
     const chain = at(made, 'filter_chains', 0) as Mutable;
     const proxy = (at(chain, 'filters') as Mutable[]).at(-1) ?? {};
     const config = at(proxy, 'typed_config') as Mutable;
