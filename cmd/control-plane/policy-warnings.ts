@@ -7,6 +7,7 @@ import {
   type Surroundings,
 } from '../../src/policy/index.ts';
 import { isTcp } from '../authz-surroundings.ts';
+import type { LiveSettings } from './live-settings.ts';
 
 /** After the push, and once for changes that come together: a namespace arrives as several files. Milliseconds. */
 const DELAY_MS = 1_000;
@@ -24,13 +25,13 @@ export interface Warned {
  *
  * @returns the function that stops it.
  */
-export function watchPolicies(mesh: Mesh, settings: MeshSettings, log: Warned): () => void {
+export function watchPolicies(mesh: Mesh, settings: LiveSettings, log: Warned): () => void {
   const changed = new Set<string>();
   const said = new Map<string, ReadonlySet<string>>();
   let timer: NodeJS.Timeout | undefined;
   const judge = (): void => {
     timer = undefined;
-    const findings = Map.groupBy(findingsOf(mesh, settings, changed), ({ policy }) => keyOf(policy));
+    const findings = Map.groupBy(findingsOf(mesh, settings.current, changed), ({ policy }) => keyOf(policy));
     for (const key of changed) {
       const before = said.get(key);
       const lines = new Set<string>();
@@ -44,12 +45,20 @@ export function watchPolicies(mesh: Mesh, settings: MeshSettings, log: Warned): 
     }
     changed.clear();
   };
+  const soon = (): void => {
+    if (changed.size > 0) timer ??= setTimeout(judge, DELAY_MS).unref();
+  };
   const unsubscribe = mesh.subscribe((notice: MeshNotice) => {
     for (const { kind, key } of notice.changes) if (kind === 'AuthorizationPolicy') changed.add(key);
-    if (changed.size > 0) timer ??= setTimeout(judge, DELAY_MS).unref();
+    soon();
+  });
+  const unsubscribeSettings = settings.onChange(() => {
+    for (const { policy } of mesh.list('AuthorizationPolicy')) changed.add(keyOf(policy));
+    soon();
   });
   return () => {
     unsubscribe();
+    unsubscribeSettings();
     clearTimeout(timer);
   };
 }
@@ -68,6 +77,7 @@ function surroundingsOf(mesh: Mesh, settings: MeshSettings): Surroundings {
   return {
     rootNamespace: settings.rootNamespace,
     trustDomains: [settings.trustDomain, ...(settings.trustDomainAliases ?? [])],
+    providers: (settings.authorizers ?? []).map(({ name }) => name),
     ...(mesh.count('Namespace') > 0 && {
       hasNamespace: (name): boolean => mesh.get('Namespace', name) !== undefined,
     }),

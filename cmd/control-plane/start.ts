@@ -4,7 +4,7 @@ import { discoveryServices } from '../../src/discovery/index.ts';
 import { SpiffeId } from '../../src/identity/index.ts';
 import { Mesh } from '../../src/mesh/index.ts';
 import { openOperatorServer } from '../../src/operator/index.ts';
-import { Proxies, pushOrder, ResourceEncoder } from '../../src/proxy/index.ts';
+import { pushOrder } from '../../src/proxy/index.ts';
 import { envoySchema, operatorSchema } from '../schema.ts';
 import { createAuthenticator } from './authenticator.ts';
 import { publishBundle, publishedBundle } from './bundle-files.ts';
@@ -12,9 +12,13 @@ import { openCertificates } from './certificates.ts';
 import { openGrpcServer } from './grpc-server.ts';
 import type { Tell } from './home.ts';
 import { openInCluster } from './in-cluster.ts';
-import { renewForSigner, RootRotation } from './root-rotation.ts';
+import { followIssuers, openIssuerKeys } from './issuer-keys.ts';
+import { LiveSettings } from './live-settings.ts';
+import { watchMeshConfig } from './mesh-config-file.ts';
+import { RootRotation } from './root-rotation.ts';
 import { watchPolicies } from './policy-warnings.ts';
-import { discoveryObserver, issuance, proxiesObserver, watchMesh, type Witnesses } from './observers.ts';
+import { discoveryObserver, issuance, watchMesh, type Witnesses } from './observers.ts';
+import { openProxies } from './open-proxies.ts';
 import { operatorHandlers } from './operator-handlers.ts';
 import { servingCredentials } from './serving-credentials.ts';
 import { openStandalone } from './standalone.ts';
@@ -73,7 +77,8 @@ async function wire(
   });
   const { directory } = config;
   closers.push(watchMesh(mesh, witnesses, directory === undefined ? 'kubernetes' : 'directory'));
-  closers.push(watchPolicies(mesh, settings, log));
+  const live = new LiveSettings(settings);
+  closers.push(watchPolicies(mesh, live, log));
 
   const homeOptions = { config, mesh, witnesses, tell, signal, closers };
   const home = await (directory === undefined
@@ -94,27 +99,21 @@ async function wire(
       log.error({ err: error }, 'the trust bundle could not be written: its files are those of before'),
     ),
   );
+  const keys = await openIssuerKeys(
+    { dataDir, nowMs, refreshMs: config.jwksRefreshMs, allowLoopback: directory !== undefined },
+    witnesses,
+  );
+  closers.push(() => keys.close());
   const schema = envoySchema();
-  const proxies = new Proxies({
-    encoder: new ResourceEncoder(schema),
-    mesh,
-    settings,
-    bundle: () => authority.bundle,
-    nowMs,
-    random: Math.random,
-    issue: ({ id }) => {
-      const end = metrics.issuanceSeconds.startTimer();
-      const svid = authority.issue(id);
-      end();
-      return svid;
-    },
-    observer: proxiesObserver(witnesses),
-  });
-  closers.push(() => proxies.close());
-  closers.push(authority.onBundleChange(() => proxies.bundleChanged()));
-  closers.push(authority.onSignerChange(() => void renewForSigner(authority, proxies, log)));
+  const proxies = openProxies({ schema, mesh, live, keys, authority, nowMs }, witnesses, closers);
 
   await home.fill();
+  closers.push(followIssuers(mesh, keys, witnesses));
+
+  if (config.meshConfig !== undefined) {
+    const { file, flags } = config.meshConfig;
+    closers.push(watchMeshConfig(file, flags, live, witnesses));
+  }
 
   const callers = new Throttle();
   const refusals = new Throttle();
