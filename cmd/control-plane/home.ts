@@ -15,6 +15,8 @@ export interface Home {
   fill(): Promise<void>;
   /** From here on it takes its part among the replicas: everything is wired, and it serves. */
   join(authority: Authority): void;
+  /** Whether this replica does what one of all does alone. */
+  leads(): boolean;
 }
 
 /** What `/readyz` says. */

@@ -40,5 +40,6 @@ export async function openStandalone(directory: string, options: HomeOptions): P
     },
     // There are no others.
     join: () => {},
+    leads: () => true,
   };
 }

@@ -16,6 +16,7 @@ import { followIssuers, openIssuerKeys } from './issuer-keys.ts';
 import { LiveSettings } from './live-settings.ts';
 import { watchMeshConfig } from './mesh-config-file.ts';
 import { RootRotation } from './root-rotation.ts';
+import { rotateByAge } from './rotation-by-age.ts';
 import { watchPolicies } from './policy-warnings.ts';
 import { discoveryObserver, issuance, watchMesh, type Witnesses } from './observers.ts';
 import { openProxies } from './open-proxies.ts';
@@ -163,19 +164,27 @@ async function wire(
   });
   closers.push(() => serving.close());
 
+  const rotation = new RootRotation({
+    ...witnesses,
+    authority,
+    proxies,
+    streams: () => discovery.streams(),
+    unawareUntilMs: () => certificates.unawareUntilMs(),
+  });
+  if (config.rotateRootAtAgeMs !== undefined) {
+    const { rotateRootAtAgeMs: ageMs, svidTtlMs: settleMs } = config;
+    closers.push(
+      rotateByAge({ authority, rotation, leads: () => home.leads(), ageMs, settleMs, nowMs }, log),
+    );
+  }
+
   tell.starting('opening the operator socket and the gRPC port');
   const operator = await openOperatorServer({
     root: operatorSchema(),
     dataDir,
     handlers: operatorHandlers({
       authority,
-      rotation: new RootRotation({
-        ...witnesses,
-        authority,
-        proxies,
-        streams: () => discovery.streams(),
-        unawareUntilMs: () => certificates.unawareUntilMs(),
-      }),
+      rotation,
       mesh,
       issuer,
       audience: config.audience,
