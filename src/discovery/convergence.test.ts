@@ -174,6 +174,17 @@ const lostRemoval: Step[] = [
   { kind: 'set', name: 'a', version: BAD },
 ];
 
+/** Dropped and wanted again while a response was under way: the server saw neither request. */
+const wantedAgain: Step[] = [
+  { kind: 'set', name: 'b', version: '1' },
+  { kind: 'names', names: ['a', 'b'] },
+  { kind: 'send' },
+  { kind: 'answer' },
+  { kind: 'set', name: 'a', version: '1' },
+  { kind: 'send' },
+  { kind: 'names', names: [] },
+];
+
 describe('convergence', () => {
   it('SotW: the client ends with the newest good version of each name it wants', () => {
     fc.assert(
@@ -182,7 +193,7 @@ describe('convergence', () => {
         client.run(actions);
         expect(Object.fromEntries(client.held)).toMatchObject(Object.fromEntries(due(client)));
       }),
-      { numRuns: 500 },
+      { numRuns: 500, examples: [[wantedAgain]] },
     );
   });
 

@@ -43,10 +43,25 @@ export class SotwMachine implements Machine<DiscoveryRequest> {
     const { lastNonce } = this.#ledger;
     // Before the first response a nonce can only be of an earlier stream: it says nothing.
     if (lastNonce !== '' && request.response_nonce !== lastNonce) {
+      this.#doubt(request.resource_names);
       return { verdict: { kind: 'stale' }, added: [] };
     }
     const verdict = this.#ledger.judge(lastNonce, request.error_detail);
     return { verdict, added: this.#subscribe(request.resource_names) };
+  }
+
+  /**
+   * What an ignored request leaves out, the client may have forgotten; should its answer name it again, it waits for
+   * what it was already told.
+   */
+  #doubt(requested: readonly string[]): void {
+    const still = new Set(requested);
+    for (const name of this.#names) {
+      if (still.has(name)) continue;
+      this.#ledger.forget(name);
+      this.#dirt.add(name, this.#names.size);
+      this.#forced = this.#whole;
+    }
   }
 
   /** @returns the names that are new */
