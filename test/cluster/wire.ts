@@ -81,7 +81,7 @@ export class Wire {
   }
 
   #join(client: Socket, upstream: Socket): void {
-    if (this.#state === 'cut') {
+    if (this.#state === 'cut' || client.destroyed) {
       client.destroy();
       upstream.destroy();
       return;

@@ -227,7 +227,8 @@ describe('the source that watches an API server', () => {
     await world.apply(policy('kept', denyAll));
     await open();
     await createPod('cart-9', '10.1.0.9');
-    await seen('the pod', () => mesh.get('Pod', 'shop/cart-9') !== undefined);
+    // It is made first, and has its address with the next event.
+    await seen('the pod', () => mesh.get('Pod', 'shop/cart-9')?.ips.length === 1);
     await end();
     world.wire.cut();
     begin();
