@@ -43,6 +43,6 @@ $(installed): package.json package-lock.json
 	@mkdir -p .tools
 	@touch $@
 
-$(schema): $(installed) proto/generate.ts $(wildcard proto/countersign/*/*/*.proto)
+$(schema): $(installed) proto/generate.ts $(wildcard proto/*/*/*/*.proto)
 	@node proto/generate.ts
 	@touch $@

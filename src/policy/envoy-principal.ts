@@ -67,8 +67,7 @@ function principalName(matcher: Matcher): Principal {
  * suffix. And no regular expression: Envoy takes none as long as a suffix may be.
  */
 function principalSuffix(suffix: string): Principal {
-  const withScheme = [...SCHEME]
-    .map((_, index) => SCHEME.slice(index))
+  const withScheme = Array.from(SCHEME, (_, index) => SCHEME.slice(index))
     .filter((end) => suffix.startsWith(end))
     .map((end) => SCHEME + suffix.slice(end.length));
   const ids = [AUTHENTICATED, named({ suffix }), ...withScheme.map((exact) => not(named({ exact })))];

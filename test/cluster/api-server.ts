@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { at, type ApiClient } from './api-client.ts';
 import type { Etcd } from './etcd.ts';
@@ -36,6 +37,8 @@ export class ApiServer extends Part {
         ...flags(),
       ],
       ready: async () => {
+        // Written after the certificate: before, a client could read half of that, and would trust it for good.
+        if (!existsSync(join(folder, 'tls', 'apiserver.key'))) return false;
         const health = await operator.request('GET', '/readyz', { timeoutMs: 2_000 });
         await operator.get(at('namespaces', undefined, 'default'));
         return health === 'ok';

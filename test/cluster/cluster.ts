@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
 import { freePort } from '../harness/ports.ts';
 import { run } from '../harness/process.ts';
@@ -130,6 +130,13 @@ export class TestCluster {
 
   async helm(args: readonly string[], input?: string): Promise<Ran> {
     return await run(clusterTool('helm'), args, { env: this.#toolEnvironment(), input });
+  }
+
+  /** One line of a shell in which kubectl and helm are on PATH. */
+  async shell(line: string, directory: string): Promise<Ran> {
+    const path = `${dirname(clusterTool('kubectl'))}:${process.env['PATH'] ?? ''}`;
+    const env = { ...this.#toolEnvironment(), PATH: path };
+    return await run('sh', ['-c', `cd "$0" && ${line}`, directory], { env });
   }
 
   /** The API server starts again and signs with a new key; tokens of the old one hold until `retireOldKeys`. */

@@ -30,10 +30,11 @@ interface DeltaResponse {
   }[];
 }
 
+/** Where a control plane serves, and the file of the bundle that it is verified with. */
+type Served = Pick<TestControlPlane, 'address' | 'bundle'>;
+
 /** Options that make grpc-js verify the control plane as a sidecar does. */
-export function channel(
-  controlPlane: TestControlPlane,
-): [string, grpc.ChannelCredentials, grpc.ClientOptions] {
+export function channel(controlPlane: Served): [string, grpc.ChannelCredentials, grpc.ClientOptions] {
   return [
     controlPlane.address,
     grpc.credentials.createSsl(readFileSync(controlPlane.bundle)),
@@ -61,7 +62,7 @@ export class EnvoyClient {
   #changed: (() => void) | undefined;
 
   /** @param shared a connection that others use too; absent: one of its own, which closes with the stream */
-  constructor(controlPlane: TestControlPlane, token: string | undefined, shared?: grpc.Client) {
+  constructor(controlPlane: Served, token: string | undefined, shared?: grpc.Client) {
     this.client = shared ?? new grpc.Client(...channel(controlPlane));
     this.#ownsClient = shared === undefined;
     const metadata = new grpc.Metadata();
@@ -85,7 +86,7 @@ export class EnvoyClient {
   }
 
   /** With its SVID, its bundle and its filters subscribed, and all of them there. */
-  static async connected(controlPlane: TestControlPlane, token: string): Promise<EnvoyClient> {
+  static async connected(controlPlane: Served, token: string): Promise<EnvoyClient> {
     const envoy = new EnvoyClient(controlPlane, token);
     envoy.subscribe(SECRET, 'default', 'ROOTCA');
     envoy.subscribe(EXTENSION, ALLOW);
@@ -160,7 +161,7 @@ export class EnvoyClient {
 }
 
 /** How a stream with this token ends, or `admitted`. */
-export async function admission(controlPlane: TestControlPlane, token: string | undefined): Promise<string> {
+export async function admission(controlPlane: Served, token: string | undefined): Promise<string> {
   const envoy = new EnvoyClient(controlPlane, token);
   envoy.subscribe(SECRET, 'default');
   try {
