@@ -18,6 +18,7 @@ import { runControlPlane } from './run.ts';
 interface Flags {
   readonly directory?: string;
   readonly kubeconfig?: string;
+  readonly namespace?: string;
   readonly dataDir: string;
   readonly listen: ListenAddress;
   readonly admin: ListenAddress;
@@ -61,6 +62,10 @@ export function controlPlaneCommand(): Command {
   const options = [
     new Option('--directory <dir>', 'standalone mode: a directory of Kubernetes manifests, watched'),
     new Option('--kubeconfig <file>', 'the API server that is watched (default: the one of the own cluster)'),
+    new Option(
+      '--namespace <name>',
+      "the control plane's own, for its Secret and its Lease (default: of its service account or kubeconfig, else countersign-system)",
+    ).argParser(parseNamespace),
     new Option(
       '--data-dir <dir>',
       'where keys and state are kept; made if missing, owner-only',
@@ -129,6 +134,7 @@ function toConfig(flags: Flags): ControlPlaneConfig {
   return {
     directory: flags.directory,
     kubeconfig: flags.kubeconfig,
+    namespace: flags.namespace,
     dataDir: flags.dataDir,
     listen: flags.listen,
     admin: flags.admin,

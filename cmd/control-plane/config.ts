@@ -15,6 +15,8 @@ export interface ControlPlaneConfig {
   readonly directory: string | undefined;
   /** Of that API server; undefined: the one of the cluster that this runs in. */
   readonly kubeconfig: string | undefined;
+  /** Of the control plane itself, in the cluster; undefined: as its access to the API server says. */
+  readonly namespace: string | undefined;
   readonly dataDir: string;
   readonly listen: ListenAddress;
   readonly admin: ListenAddress;
@@ -36,6 +38,9 @@ export interface ControlPlaneConfig {
 
 /** The name that Envoys verify the control plane's certificate against, unless told otherwise. */
 export const defaultServerName = 'countersign.countersign-system.svc';
+
+/** Of the control plane itself, where nothing says otherwise. */
+export const defaultNamespace = 'countersign-system';
 
 export const svidTtlBounds: { readonly minMs: number; readonly maxMs: number } = {
   minMs: 60_000,

@@ -10,6 +10,8 @@ export interface Home {
   readonly issuer: LocalIssuer | undefined;
   /** Resolves when the mesh holds what there is; it is kept so from then on. */
   fill(): Promise<void>;
+  /** From here on it takes its part among the replicas: everything is wired, and it serves. */
+  join(): void;
 }
 
 export interface HomeOptions {

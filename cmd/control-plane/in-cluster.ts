@@ -2,9 +2,11 @@ import { join } from 'node:path';
 import { ApiServerReviewer, JwksFollower, LocalAttestor } from '../../src/attestation/index.ts';
 import { ApiServer, openAccess } from '../../src/kubernetes/index.ts';
 import { KubernetesSource } from '../../src/sources/kubernetes/index.ts';
+import { defaultNamespace } from './config.ts';
 import type { Home, HomeOptions } from './home.ts';
 import { openIssuerKeys } from './issuer-keys.ts';
 import { kubernetesReports } from './kubernetes-reports.ts';
+import { Leadership } from './leadership.ts';
 
 /** A TokenReview takes milliseconds: whoever waits for one is an Envoy that could be served. */
 const reviewTimeoutMs = 3_000;
@@ -17,6 +19,8 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
   const access = openAccess(config.kubeconfig, monotonicMs);
   const api = new ApiServer({ access });
   closers.push(() => api.close());
+  const namespace = config.namespace ?? access.namespace ?? defaultNamespace;
+  const leadership = new Leadership(api, namespace, witnesses);
 
   starting(`asking the API server at ${access.server} for the keys of its tokens`);
   const keys = await openIssuerKeys({
@@ -87,6 +91,10 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
         signal,
       );
       closers.push(() => source.close());
+    },
+    join: () => {
+      closers.push(() => leadership.stop());
+      leadership.start();
     },
   };
 }

@@ -36,5 +36,7 @@ export async function openStandalone(directory: string, options: HomeOptions): P
       });
       closers.push(() => source.close());
     },
+    // There are no others.
+    join: () => {},
   };
 }

@@ -200,5 +200,6 @@ async function wire(
   });
   closers.push(() => server.stop());
   server.serve();
+  home.join();
   return `${config.listen.host}:${server.port}`;
 }

@@ -110,6 +110,14 @@ export type AuditEvent =
       readonly forcedPast: readonly string[];
     }
   | {
+      /** This replica began to lead, or leads no longer. */
+      readonly event: 'leader.changed';
+      /** Of the replica. */
+      readonly actor: string;
+      readonly role: 'leader' | 'follower';
+      readonly detail: string;
+    }
+  | {
       readonly event: 'token.issued';
       readonly actor: string;
       readonly audience: string;

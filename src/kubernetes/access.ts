@@ -15,6 +15,8 @@ export interface TlsMaterial {
 export interface Access {
   /** Without a slash at its end. */
   readonly server: string;
+  /** That the context, or the service account, is of; undefined: none is named. */
+  readonly namespace: string | undefined;
   credentials(): Promise<{ readonly tls: TlsMaterial; readonly headers: Readonly<Record<string, string>> }>;
   /** Reads everything anew at the next use: the API server did not believe what was known. */
   forget(): void;
@@ -43,6 +45,7 @@ export function openAccess(file: string | undefined, nowMs: () => number): Acces
   let known: { readonly at: number; readonly value: Awaited<ReturnType<Access['credentials']>> } | undefined;
   return {
     server: serverOf(config, file),
+    namespace: namespaceOf(config),
     credentials: async () => {
       if (known !== undefined && nowMs() - known.at < BELIEVED_MS) return known.value;
       const options: RequestOptions & { servername?: string } = {};
@@ -87,6 +90,11 @@ function serverOf(config: KubeConfig, file: string | undefined): string {
     throw fault('proxy-url is set: the API server must be reachable without a proxy');
   }
   return cluster.server.replace(/\/+$/u, '');
+}
+
+function namespaceOf(config: KubeConfig): string | undefined {
+  const namespace = config.getContextObject(config.getCurrentContext())?.namespace;
+  return namespace === '' ? undefined : namespace;
 }
 
 function nameOf(file: string | undefined): string {

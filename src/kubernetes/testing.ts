@@ -61,6 +61,7 @@ export class FakeApiServer {
     const { port } = this.#server.address() as AddressInfo;
     return {
       server: `http://127.0.0.1:${port}`,
+      namespace: undefined,
       credentials: async () => ({ tls: {}, headers: { authorization: 'Bearer one' } }),
       forget: () => {},
     };

@@ -18,6 +18,7 @@ export interface Metrics {
   readonly objects: Gauge<'kind'>;
   readonly problems: Gauge;
   readonly notAfter: Gauge<'certificate'>;
+  readonly leader: Gauge;
 }
 
 const latencyBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -65,5 +66,6 @@ export function createMetrics(): Metrics {
       'When a certificate of the control plane expires (Unix time)',
       'certificate',
     ),
+    leader: gauge('leader', 'Whether this replica leads: 1, or 0'),
   };
 }

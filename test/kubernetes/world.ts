@@ -25,6 +25,17 @@ const rules = [
   { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
 ];
 
+/** What it may do in its own namespace beside that. */
+const ownRules = [
+  { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
+  {
+    apiGroups: ['coordination.k8s.io'],
+    resources: ['leases'],
+    resourceNames: ['countersign'],
+    verbs: ['get', 'update'],
+  },
+];
+
 /** A real cluster with the bare CRD of our own group, and the way of the control plane into it. */
 export class KubernetesWorld {
   readonly cluster: TestCluster;
@@ -53,6 +64,12 @@ export class KubernetesWorld {
       await operator.create(at(`${rbac}/clusterrolebindings`), {
         metadata: { name },
         roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name },
+        subjects: [{ kind: 'ServiceAccount', namespace: home, name: account }],
+      });
+      await operator.create(at(`${rbac}/roles`, home), { metadata: { name }, rules: ownRules });
+      await operator.create(at(`${rbac}/rolebindings`, home), {
+        metadata: { name },
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name },
         subjects: [{ kind: 'ServiceAccount', namespace: home, name: account }],
       });
       const kubeconfig = await cluster.kubeconfigOf(who, wire.url);

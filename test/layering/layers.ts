@@ -10,7 +10,6 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'src/authority': ['src/identity', 'src/files'],
   'src/mesh': ['src/identity', 'src/policy'],
   'src/sources/manifests': [],
-  'src/sources/directory': ['src/mesh', 'src/policy', 'src/sources/manifests'],
   'src/kubernetes': [],
   'src/cluster': ['src/identity', 'src/authority', 'src/kubernetes', 'src/mesh', 'src/policy', 'src/status'],
   'src/sources/kubernetes': ['src/kubernetes', 'src/mesh', 'src/policy'],
