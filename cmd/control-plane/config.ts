@@ -20,6 +20,8 @@ export interface ControlPlaneConfig {
   readonly dataDir: string;
   readonly listen: ListenAddress;
   readonly admin: ListenAddress;
+  /** Of the validating webhook; undefined: none. */
+  readonly admission: ListenAddress | undefined;
   readonly trustDomain: TrustDomain;
   readonly settings: MeshSettings;
   readonly svidTtlMs: number;

@@ -1,15 +1,28 @@
 import { join } from 'node:path';
 import { ApiServerReviewer, JwksFollower, LocalAttestor } from '../../src/attestation/index.ts';
+import { ReplicaReports } from '../../src/cluster/index.ts';
 import { ApiServer, openAccess } from '../../src/kubernetes/index.ts';
 import { KubernetesSource } from '../../src/sources/kubernetes/index.ts';
+import { openAdmission } from './admission.ts';
 import { defaultNamespace } from './config.ts';
 import type { Home, HomeOptions } from './home.ts';
 import { openIssuerKeys } from './issuer-keys.ts';
 import { kubernetesReports } from './kubernetes-reports.ts';
 import { Leadership } from './leadership.ts';
+import { PolicyStatuses } from './policy-status.ts';
 
 /** A TokenReview takes milliseconds: whoever waits for one is an Envoy that could be served. */
 const reviewTimeoutMs = 3_000;
+
+/** @returns stops it, and takes back what was reported */
+function runReports(reports: ReplicaReports): () => Promise<void> {
+  const stopping = new AbortController();
+  const done = reports.run(stopping.signal);
+  return async () => {
+    stopping.abort();
+    await done;
+  };
+}
 
 /** Kubernetes: pods and policies from the API server, which also issues the tokens. */
 export async function openInCluster(options: HomeOptions): Promise<Home> {
@@ -21,6 +34,19 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
   closers.push(() => api.close());
   const namespace = config.namespace ?? access.namespace ?? defaultNamespace;
   const leadership = new Leadership(api, namespace, witnesses);
+  let source: KubernetesSource | undefined;
+  let statuses: PolicyStatuses | undefined;
+  const reports = new ReplicaReports({
+    api,
+    namespace,
+    identity: leadership.identity,
+    monotonicMs,
+    random: Math.random,
+    onChange: () => statuses?.othersChanged(),
+    onFailing: (what, error) =>
+      log.error({ err: error }, `${what} cannot be kept or read; it is tried again`),
+    onRecovered: (what) => log.info(`${what} is there again`),
+  });
 
   starting(`asking the API server at ${access.server} for the keys of its tokens`);
   const keys = await openIssuerKeys({
@@ -71,10 +97,12 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
   return {
     attestor,
     issuer: undefined,
+    streamsChanged: () => statuses?.touch(),
+    otherReports: () => reports.others,
     fill: async () => {
       const tell = kubernetesReports(witnesses);
       starting(`listing what is in the API server at ${access.server}`);
-      const source = await KubernetesSource.open(
+      source = await KubernetesSource.open(
         {
           api,
           mesh,
@@ -84,15 +112,39 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
           stateFile: join(config.dataDir, 'mesh.json'),
           onReport: (report) => {
             tell(report);
+            if (report.kind === 'policy' || report.kind === 'policy-gone') statuses?.touch();
             // An API server that was away may be one with other keys.
             if (report.kind === 'recovered') follower.lookAnew();
           },
         },
         signal,
       );
-      closers.push(() => source.close());
+      closers.push(() => source?.close());
     },
-    join: () => {
+    join: async (wired) => {
+      const { rotation, authority, warnings } = wired;
+      const opened = new PolicyStatuses({
+        ...witnesses,
+        ...wired,
+        api,
+        mesh,
+        policies: () => source?.policies() ?? [],
+        bundle: () => rotation.bundle(),
+        reports,
+        identity: leadership.identity,
+      });
+      statuses = opened;
+      closers.push(() => opened.close());
+      closers.push(mesh.subscribe(() => opened.touch()));
+      closers.push(authority.onBundleChange(() => opened.touch()));
+      warnings.onChange(() => opened.touch());
+      leadership.onTerm((term) => {
+        opened.lead(term);
+        void reports.sweep(term);
+      });
+      if (config.admission !== undefined)
+        await openAdmission({ ...options, ...wired, listen: config.admission, api, namespace, leadership });
+      closers.push(runReports(reports));
       closers.push(() => leadership.stop());
       leadership.start();
     },

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Mesh, type MeshObject } from '../../src/mesh/index.ts';
 import { parseAuthorizationPolicy, renderIssues } from '../../src/policy/index.ts';
-import { watchPolicies } from './policy-warnings.ts';
+import { PolicyWarnings } from './policy-warnings.ts';
 
 const settings = { trustDomain: 'td', rootNamespace: 'root', defaultAction: 'deny' } as const;
 
@@ -32,7 +32,7 @@ const pod: MeshObject = {
 
 let mesh: Mesh;
 let said: string[] = [];
-let stop: () => void = () => undefined;
+let warnings: PolicyWarnings;
 beforeEach(() => {
   vi.useFakeTimers();
   said = [];
@@ -45,10 +45,10 @@ beforeEach(() => {
   const warn = (about: object, message: string): void => {
     said.push(`${JSON.stringify(about)} ${message}`);
   };
-  stop = watchPolicies(mesh, settings, { warn });
+  warnings = new PolicyWarnings(mesh, settings, { warn });
 });
 afterEach(() => {
-  stop();
+  warnings.close();
   vi.useRealTimers();
 });
 /** What is said after objects were set. */

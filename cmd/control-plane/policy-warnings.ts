@@ -1,7 +1,8 @@
-import type { Mesh, MeshNotice } from '../../src/mesh/index.ts';
+import type { Mesh, MeshNotice, ObjectKey } from '../../src/mesh/index.ts';
 import {
   lintTogether,
   type AuthorizationPolicy,
+  type Issue,
   type MeshSettings,
   type PolicyIssue,
   type Surroundings,
@@ -13,45 +14,103 @@ const DELAY_MS = 1_000;
 /** Of rules and values, at one time: warnings must not keep the control plane from its work. */
 const COMPARISONS = 200_000;
 
+/** What was warned of may have been mended elsewhere: a service account was made, another policy removed. */
+const AGAIN_MS = 10_000;
+
 /** The part of a log that warnings go to. */
 export interface Warned {
   readonly warn: (about: object, message: string) => void;
 }
 
-/**
- * Warns of policies that are legal and hardly meant, when they change. What was said of a policy before is not
- * said again.
- *
- * @returns the function that stops it.
- */
-export function watchPolicies(mesh: Mesh, settings: MeshSettings, log: Warned): () => void {
-  const changed = new Set<string>();
-  const said = new Map<string, ReadonlySet<string>>();
-  let timer: NodeJS.Timeout | undefined;
-  const judge = (): void => {
-    timer = undefined;
-    const findings = Map.groupBy(findingsOf(mesh, settings, changed), ({ policy }) => keyOf(policy));
-    for (const key of changed) {
-      const before = said.get(key);
-      const lines = new Set<string>();
-      for (const { code, path, message } of findings.get(key) ?? []) {
-        const line = `${path}: ${message}`;
-        lines.add(line);
-        if (before?.has(line) !== true) log.warn({ policy: key, field: path, code }, message);
+/** Warns of policies that are legal and hardly meant, when they change. What was said is not said again. */
+export class PolicyWarnings {
+  readonly #mesh: Mesh;
+  readonly #settings: MeshSettings;
+  readonly #log: Warned;
+  readonly #unsubscribe: () => void;
+  readonly #changed = new Set<string>();
+  readonly #found = new Map<string, readonly PolicyIssue[]>();
+  readonly #listeners = new Set<() => void>();
+  #timer: NodeJS.Timeout | undefined;
+  #again: NodeJS.Timeout | undefined;
+
+  constructor(mesh: Mesh, settings: MeshSettings, log: Warned) {
+    this.#mesh = mesh;
+    this.#settings = settings;
+    this.#log = log;
+    this.#unsubscribe = mesh.subscribe((notice) => this.#meshChanged(notice));
+  }
+
+  /** Of a policy, by the mesh's key. */
+  of(key: ObjectKey): readonly Issue[] {
+    return this.#found.get(key) ?? [];
+  }
+
+  onChange(listener: () => void): void {
+    this.#listeners.add(listener);
+  }
+
+  close(): void {
+    this.#unsubscribe();
+    clearTimeout(this.#timer);
+    clearTimeout(this.#again);
+  }
+
+  #meshChanged({ changes }: MeshNotice): void {
+    for (const { kind, key } of changes) if (kind === 'AuthorizationPolicy') this.#changed.add(key);
+    if (this.#changed.size > 0) this.#timer ??= setTimeout(() => this.#judge(), DELAY_MS).unref();
+    if (this.#found.size > 0) this.#again ??= setTimeout(() => this.#judgeAgain(), AGAIN_MS).unref();
+  }
+
+  #judgeAgain(): void {
+    this.#again = undefined;
+    for (const key of this.#found.keys()) this.#changed.add(key);
+    this.#judge();
+  }
+
+  #judge(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    const keys = this.#changed;
+    const findings = Map.groupBy(findingsOf(this.#mesh, this.#settings, keys), ({ policy }) => keyOf(policy));
+    for (const key of keys) {
+      const before = new Set(this.#found.get(key)?.map(lineOf));
+      const found = findings.get(key) ?? [];
+      for (const issue of found) {
+        const { code, path, message } = issue;
+        if (!before.has(lineOf(issue))) this.#log.warn({ policy: key, field: path, code }, message);
       }
-      if (lines.size === 0) said.delete(key);
-      else said.set(key, lines);
+      if (found.length === 0) this.#found.delete(key);
+      else this.#found.set(key, found);
     }
-    changed.clear();
-  };
-  const unsubscribe = mesh.subscribe((notice: MeshNotice) => {
-    for (const { kind, key } of notice.changes) if (kind === 'AuthorizationPolicy') changed.add(key);
-    if (changed.size > 0) timer ??= setTimeout(judge, DELAY_MS).unref();
+    keys.clear();
+    for (const listener of this.#listeners) listener();
+  }
+}
+
+function lineOf({ path, message }: Issue): string {
+  return `${path}: ${message}`;
+}
+
+/** What lints say of a policy that is not in the mesh yet, beside those that are. */
+export function warningsOf(
+  policy: AuthorizationPolicy,
+  mesh: Mesh,
+  settings: MeshSettings,
+  comparisons: number,
+): readonly Issue[] {
+  const { apiGroup, namespace, name } = policy;
+  const others = [...mesh.list('AuthorizationPolicy')].flatMap(({ policy: other }) => {
+    const [bare] = other.name.split('@');
+    const former = other.apiGroup === apiGroup && other.namespace === namespace && bare === name;
+    const near = other.namespace === namespace || other.namespace === settings.rootNamespace;
+    return near && !former ? [other] : [];
   });
-  return () => {
-    unsubscribe();
-    clearTimeout(timer);
-  };
+  return lintTogether([...others, policy], {
+    ...surroundingsOf(mesh, settings),
+    judged: (each) => each === policy,
+    comparisons,
+  });
 }
 
 function findingsOf(mesh: Mesh, settings: MeshSettings, changed: ReadonlySet<string>): PolicyIssue[] {

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { Authority, directoryKeyStore } from '../../src/authority/index.ts';
-import { discoveryServices } from '../../src/discovery/index.ts';
+import { discoveryServices, type StreamStatus } from '../../src/discovery/index.ts';
 import { SpiffeId } from '../../src/identity/index.ts';
 import { Mesh } from '../../src/mesh/index.ts';
 import { openOperatorServer } from '../../src/operator/index.ts';
@@ -13,8 +13,15 @@ import { openCertificates } from './certificates.ts';
 import { openGrpcServer } from './grpc-server.ts';
 import { openInCluster } from './in-cluster.ts';
 import { renewForSigner, RootRotation } from './root-rotation.ts';
-import { watchPolicies } from './policy-warnings.ts';
-import { discoveryObserver, issuance, proxiesObserver, watchMesh, type Witnesses } from './observers.ts';
+import { PolicyWarnings } from './policy-warnings.ts';
+import {
+  discoveryObserver,
+  issuance,
+  noticing,
+  proxiesObserver,
+  watchMesh,
+  type Witnesses,
+} from './observers.ts';
 import { operatorHandlers } from './operator-handlers.ts';
 import { servingCredentials } from './serving-credentials.ts';
 import { openStandalone } from './standalone.ts';
@@ -88,7 +95,8 @@ async function wire(
   });
   const { directory } = config;
   closers.push(watchMesh(mesh, witnesses, directory === undefined ? 'kubernetes' : 'directory'));
-  closers.push(watchPolicies(mesh, settings, log));
+  const warnings = new PolicyWarnings(mesh, settings, log);
+  closers.push(() => warnings.close());
 
   const homeOptions = { config, mesh, witnesses, starting, signal, closers };
   const home = await (directory === undefined
@@ -135,7 +143,9 @@ async function wire(
       log,
       refusals: callers,
     }),
-    observer: discoveryObserver(witnesses, mesh, { refusals, rejections }),
+    observer: noticing(discoveryObserver(witnesses, mesh, { refusals, rejections }), () =>
+      home.streamsChanged(),
+    ),
     limits: config.limits,
     nowMs,
     random: Math.random,
@@ -150,9 +160,10 @@ async function wire(
     callers,
     refusals,
   });
+  const id = SpiffeId.workload(trustDomain, 'countersign-system', 'control-plane');
   const serving = servingCredentials({
     authority,
-    id: SpiffeId.workload(trustDomain, 'countersign-system', 'control-plane'),
+    id,
     dnsNames: config.serverNames,
     ipAddresses: isIP(config.listen.host) === 0 ? [] : [config.listen.host],
     nowMs,
@@ -165,24 +176,28 @@ async function wire(
   });
   closers.push(() => serving.close());
 
+  const streams = (): readonly StreamStatus[] => discovery.streams();
+  const rotation = new RootRotation({
+    ...witnesses,
+    authority,
+    proxies,
+    streams,
+    unawareUntilMs: () => certificates.unawareUntilMs(),
+    others: () => home.otherReports(),
+  });
+
   starting('opening the operator socket and the gRPC port');
   const operator = await openOperatorServer({
     root: operatorSchema(),
     dataDir,
     handlers: operatorHandlers({
       authority,
-      rotation: new RootRotation({
-        ...witnesses,
-        authority,
-        proxies,
-        streams: () => discovery.streams(),
-        unawareUntilMs: () => certificates.unawareUntilMs(),
-      }),
+      rotation,
       mesh,
       issuer,
       audience: config.audience,
       proxies,
-      streams: () => discovery.streams(),
+      streams,
       audit,
       nowMs,
     }),
@@ -200,6 +215,6 @@ async function wire(
   });
   closers.push(() => server.stop());
   server.serve();
-  home.join();
+  await home.join({ authority, proxies, streams, rotation, warnings, id });
   return `${config.listen.host}:${server.port}`;
 }

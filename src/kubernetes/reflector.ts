@@ -24,6 +24,8 @@ export interface ReflectorOptions<T> {
   readonly api: ApiServer;
   /** Of the list, as `/api/v1/pods`. */
   readonly path: string;
+  /** Which of them: `labelSelector`, `fieldSelector`. Default: all. */
+  readonly query?: Readonly<Record<string, string>>;
   /** Reduces an object to what is needed, at once. `apiVersion` and `kind` may be missing: lists leave them out. Must not throw. */
   readonly read: (object: Fields) => T;
   readonly sink: ReflectorSink<T>;
@@ -134,6 +136,7 @@ export class Reflector<T> {
     let next: string | undefined;
     for (;;) {
       const query = new URLSearchParams({
+        ...this.#options.query,
         limit: String(pageSize),
         ...(next !== undefined && { continue: next }),
       });
@@ -154,6 +157,7 @@ export class Reflector<T> {
     const { api, path, random, nowMs } = this.#options;
     const { least, most } = WATCH_SECONDS;
     const query = new URLSearchParams({
+      ...this.#options.query,
       watch: 'true',
       allowWatchBookmarks: 'true',
       resourceVersion: this.#version ?? '',

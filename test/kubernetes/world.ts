@@ -23,10 +23,18 @@ const rules = [
     verbs: ['list', 'watch'],
   },
   { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
+  { apiGroups: ['security.countersign.dev'], resources: ['authorizationpolicies/status'], verbs: ['patch'] },
+  {
+    apiGroups: ['admissionregistration.k8s.io'],
+    resources: ['validatingwebhookconfigurations'],
+    resourceNames: ['countersign-countersign-system'],
+    verbs: ['list', 'watch', 'patch'],
+  },
 ];
 
 /** What it may do in its own namespace beside that. */
 const ownRules = [
+  { apiGroups: [''], resources: ['configmaps'], verbs: ['list', 'watch', 'create', 'patch', 'delete'] },
   { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
   {
     apiGroups: ['coordination.k8s.io'],
