@@ -98,5 +98,5 @@ export function servingCredentials(options: ServingOptions): ServingCredentials 
   const certificate = servingCertificate(options);
   const credentials = new RenewableCredentials(certificate.first);
   certificate.onContext((context) => credentials.replace(context));
-  return { credentials, close: certificate.close };
+  return { credentials, close: () => certificate.close() };
 }

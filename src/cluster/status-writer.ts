@@ -1,4 +1,10 @@
-import { ApiServerError, asApiServerError, BackOff, Reflector, type ApiServer } from '../kubernetes/index.ts';
+import {
+  asApiServerError,
+  BackOff,
+  Reflector,
+  type ApiServer,
+  type ApiServerError,
+} from '../kubernetes/index.ts';
 import type { Standing } from '../status/index.ts';
 import { pause } from './pause.ts';
 import { changeOf, readSeen, type SeenObject } from './status-object.ts';

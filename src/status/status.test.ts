@@ -157,7 +157,7 @@ describe('summarize', () => {
   });
 });
 
-function packed(policies: readonly unknown[], about: object = bundle): Buffer {
+function pack(policies: readonly unknown[], about: object = bundle): Buffer {
   return gzipSync(JSON.stringify({ bundle: about, policies }));
 }
 
@@ -189,9 +189,9 @@ describe('reports', () => {
   it.each([
     ['no gzip', Buffer.from('hello')],
     ['no list', gzipSync('{}')],
-    ['a row without a name', packed([[1, 2]])],
-    ['a count that is none', packed([['a', 'b', -1, 0, 0]])],
-    ['a bundle that says nothing', packed([], {})],
+    ['a row without a name', pack([[1, 2]])],
+    ['a count that is none', pack([['a', 'b', -1, 0, 0]])],
+    ['a bundle that says nothing', pack([], {})],
   ])('are refused whole: %s', (_what, packed) => {
     expect(() => unpackReport(packed)).toThrow();
   });
