@@ -1,5 +1,5 @@
 import type { LocalAttestor, LocalIssuer } from '../../src/attestation/index.ts';
-import type { Authority } from '../../src/authority/index.ts';
+import type { Authority, KeyStore } from '../../src/authority/index.ts';
 import type { StreamStatus } from '../../src/discovery/index.ts';
 import type { SpiffeId } from '../../src/identity/index.ts';
 import type { Mesh } from '../../src/mesh/index.ts';
@@ -15,6 +15,8 @@ export interface Home {
   readonly attestor: LocalAttestor;
   /** Of the directory alone: elsewhere the API server issues the tokens. */
   readonly issuer: LocalIssuer | undefined;
+  /** Where the root is kept. */
+  readonly rootStore: KeyStore;
   /** Resolves when the mesh holds what there is; it is kept so from then on. */
   fill(): Promise<void>;
   /** From here on it takes its part among the replicas: everything is wired, and it serves. */
@@ -36,12 +38,19 @@ export interface Wired {
   readonly id: SpiffeId;
 }
 
+/** What `/readyz` says. */
+export interface Tell {
+  /** What is waited for. */
+  readonly starting: (step: string) => void;
+  /** What there is to say though it serves; undefined: nothing any more. */
+  readonly remark: (name: string, what: string | undefined) => void;
+}
+
 export interface HomeOptions {
   readonly config: ControlPlaneConfig;
   readonly mesh: Mesh;
   readonly witnesses: Witnesses;
-  /** Told what is waited for. */
-  readonly starting: (step: string) => void;
+  readonly tell: Tell;
   /** Aborted where the start is given up. */
   readonly signal: AbortSignal;
   /** What was opened is closed by these, the last first. */

@@ -10,6 +10,7 @@ import { openIssuerKeys } from './issuer-keys.ts';
 import { kubernetesReports } from './kubernetes-reports.ts';
 import { Leadership } from './leadership.ts';
 import { PolicyStatuses } from './policy-status.ts';
+import { followRoot, publishInCluster, rootSecret } from './shared-root.ts';
 
 /** A TokenReview takes milliseconds: whoever waits for one is an Envoy that could be served. */
 const reviewTimeoutMs = 3_000;
@@ -26,13 +27,15 @@ function runReports(reports: ReplicaReports): () => Promise<void> {
 
 /** Kubernetes: pods and policies from the API server, which also issues the tokens. */
 export async function openInCluster(options: HomeOptions): Promise<Home> {
-  const { config, mesh, witnesses, starting, signal, closers } = options;
+  const { config, mesh, witnesses, tell, signal, closers } = options;
   const { log } = witnesses;
   const monotonicMs = (): number => performance.now();
   const access = openAccess(config.kubeconfig, monotonicMs);
   const api = new ApiServer({ access });
   closers.push(() => api.close());
   const namespace = config.namespace ?? access.namespace ?? defaultNamespace;
+  const mark = { trustDomain: config.trustDomain.name, namespace };
+  const secret = rootSecret(api, mark, options);
   const leadership = new Leadership(api, namespace, witnesses);
   let source: KubernetesSource | undefined;
   let statuses: PolicyStatuses | undefined;
@@ -48,7 +51,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     onRecovered: (what) => log.info(`${what} is there again`),
   });
 
-  starting(`asking the API server at ${access.server} for the keys of its tokens`);
+  tell.starting(`asking the API server at ${access.server} for the keys of its tokens`);
   const keys = await openIssuerKeys({
     api,
     file: join(config.dataDir, 'issuer-keys.json'),
@@ -97,11 +100,12 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
   return {
     attestor,
     issuer: undefined,
+    rootStore: secret,
     streamsChanged: () => statuses?.touch(),
     otherReports: () => reports.others,
     fill: async () => {
-      const tell = kubernetesReports(witnesses);
-      starting(`listing what is in the API server at ${access.server}`);
+      const report = kubernetesReports(witnesses);
+      tell.starting(`listing what is in the API server at ${access.server}`);
       source = await KubernetesSource.open(
         {
           api,
@@ -110,11 +114,11 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
           monotonicMs,
           rootNamespace: config.settings.rootNamespace,
           stateFile: join(config.dataDir, 'mesh.json'),
-          onReport: (report) => {
-            tell(report);
-            if (report.kind === 'policy' || report.kind === 'policy-gone') statuses?.touch();
+          onReport: (what) => {
+            report(what);
+            if (what.kind === 'policy' || what.kind === 'policy-gone') statuses?.touch();
             // An API server that was away may be one with other keys.
-            if (report.kind === 'recovered') follower.lookAnew();
+            if (what.kind === 'recovered') follower.lookAnew();
           },
         },
         signal,
@@ -145,6 +149,8 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
       if (config.admission !== undefined)
         await openAdmission({ ...options, ...wired, listen: config.admission, api, namespace, leadership });
       closers.push(runReports(reports));
+      closers.push(followRoot(api, secret, authority, options));
+      publishInCluster(api, mark, authority, leadership, options);
       closers.push(() => leadership.stop());
       leadership.start();
     },

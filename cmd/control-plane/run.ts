@@ -14,12 +14,18 @@ export async function runControlPlane(config: ControlPlaneConfig): Promise<numbe
   const log = createLogger({ format: config.logFormat, level: config.logLevel });
   const metrics = createMetrics();
   const notReady = new Map<string, string>([['start', 'in progress']]);
+  const remarks = new Map<string, string>();
   const givenUp = new AbortController();
   const stopped = stopSignal(log, givenUp);
   const closers: (() => void | Promise<void>)[] = [];
   try {
     const admin = await explainListen('--admin', config.admin, () =>
-      openAdminServer({ ...config.admin, readiness: () => notReady, registry: metrics.registry }),
+      openAdminServer({
+        ...config.admin,
+        readiness: () => notReady,
+        remarks: () => remarks,
+        registry: metrics.registry,
+      }),
     );
     closers.push(() => admin.close());
     log.info({ address: `${admin.address.address}:${admin.address.port}` }, 'admin port open');
@@ -41,7 +47,13 @@ export async function runControlPlane(config: ControlPlaneConfig): Promise<numbe
     const controlPlane = await startControlPlane(
       config,
       { log, metrics, audit },
-      (step) => notReady.set('start', step),
+      {
+        starting: (step) => notReady.set('start', step),
+        remark: (name, what) => {
+          if (what === undefined) remarks.delete(name);
+          else remarks.set(name, what);
+        },
+      },
       givenUp.signal,
     );
     closers.push(() => controlPlane.stop());

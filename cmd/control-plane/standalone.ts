@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { LocalAttestor, LocalIssuer } from '../../src/attestation/index.ts';
+import { directoryKeyStore } from '../../src/authority/index.ts';
 import { DirectorySource } from '../../src/sources/directory/index.ts';
 import type { Home, HomeOptions } from './home.ts';
 import { reportProblems } from './problems.ts';
@@ -8,7 +9,7 @@ const defaultTokenIssuer = 'https://countersign.local';
 
 /** No Kubernetes: a directory of manifests, and an issuer of tokens of our own. */
 export async function openStandalone(directory: string, options: HomeOptions): Promise<Home> {
-  const { config, mesh, witnesses, starting, closers } = options;
+  const { config, mesh, witnesses, tell, closers } = options;
   const { dataDir, tokenIssuer = defaultTokenIssuer } = config;
   const nowMs = Date.now;
   const issuer = await LocalIssuer.open({ directory: dataDir, issuer: tokenIssuer, nowMs });
@@ -24,8 +25,9 @@ export async function openStandalone(directory: string, options: HomeOptions): P
   return {
     attestor,
     issuer,
+    rootStore: directoryKeyStore(join(dataDir, 'authority')),
     fill: async () => {
-      starting(`reading the manifests in ${directory}`);
+      tell.starting(`reading the manifests in ${directory}`);
       const source = await DirectorySource.open({
         directory,
         mesh,

@@ -1,6 +1,5 @@
 import { isIP } from 'node:net';
-import { join } from 'node:path';
-import { Authority, directoryKeyStore } from '../../src/authority/index.ts';
+import { Authority } from '../../src/authority/index.ts';
 import { discoveryServices, type StreamStatus } from '../../src/discovery/index.ts';
 import { SpiffeId } from '../../src/identity/index.ts';
 import { Mesh } from '../../src/mesh/index.ts';
@@ -11,6 +10,7 @@ import { createAuthenticator } from './authenticator.ts';
 import { publishBundle, publishedBundle } from './bundle-files.ts';
 import { openCertificates } from './certificates.ts';
 import { openGrpcServer } from './grpc-server.ts';
+import type { Tell } from './home.ts';
 import { openInCluster } from './in-cluster.ts';
 import { renewForSigner, RootRotation } from './root-rotation.ts';
 import { PolicyWarnings } from './policy-warnings.ts';
@@ -36,14 +36,14 @@ export interface ControlPlane {
 
 /**
  * Wires the rooms in the order of the data's way. Whatever was opened before a failure is closed again.
- * @param starting is told what is waited for
+ * @param tell what `/readyz` says
  * @param signal aborted where the start is given up: an API server may be waited for without end
  * @throws Error whose message says which file, flag or key is at fault and what to do
  */
 export async function startControlPlane(
   config: ControlPlaneConfig,
   witnesses: Witnesses,
-  starting: (step: string) => void,
+  tell: Tell,
   signal: AbortSignal,
 ): Promise<ControlPlane> {
   const closers: (() => void | Promise<void>)[] = [];
@@ -51,7 +51,7 @@ export async function startControlPlane(
     for (const close of closers.splice(0).toReversed()) await close();
   };
   try {
-    const address = await wire(config, witnesses, starting, signal, closers);
+    const address = await wire(config, witnesses, tell, signal, closers);
     return { address, stop };
   } catch (error) {
     await stop();
@@ -62,7 +62,7 @@ export async function startControlPlane(
 async function wire(
   config: ControlPlaneConfig,
   witnesses: Witnesses,
-  starting: (step: string) => void,
+  tell: Tell,
   signal: AbortSignal,
   closers: (() => void | Promise<void>)[],
 ): Promise<string> {
@@ -74,9 +74,23 @@ async function wire(
       '--default-action allow: whoever proves an identity may call every workload without an ALLOW policy',
     );
   }
-  starting(`opening the keys in ${dataDir}`);
+  const mesh = new Mesh({
+    rootNamespace: settings.rootNamespace,
+    onListenerError: (error) => log.error({ err: error }, 'a reader of the mesh failed; the others go on'),
+  });
+  const { directory } = config;
+  closers.push(watchMesh(mesh, witnesses, directory === undefined ? 'kubernetes' : 'directory'));
+  const warnings = new PolicyWarnings(mesh, settings, log);
+  closers.push(() => warnings.close());
+
+  const homeOptions = { config, mesh, witnesses, tell, signal, closers };
+  const home = await (directory === undefined
+    ? openInCluster(homeOptions)
+    : openStandalone(directory, homeOptions));
+  const { attestor, issuer, rootStore } = home;
+  tell.starting(`opening the root in ${rootStore.description}`);
   const authority = await Authority.open({
-    store: directoryKeyStore(join(dataDir, 'authority')),
+    store: rootStore,
     trustDomain,
     rootEvidence: publishedBundle(dataDir),
     nowMs,
@@ -88,21 +102,6 @@ async function wire(
       log.error({ err: error }, 'the trust bundle could not be written: its files are those of before'),
     ),
   );
-
-  const mesh = new Mesh({
-    rootNamespace: settings.rootNamespace,
-    onListenerError: (error) => log.error({ err: error }, 'a reader of the mesh failed; the others go on'),
-  });
-  const { directory } = config;
-  closers.push(watchMesh(mesh, witnesses, directory === undefined ? 'kubernetes' : 'directory'));
-  const warnings = new PolicyWarnings(mesh, settings, log);
-  closers.push(() => warnings.close());
-
-  const homeOptions = { config, mesh, witnesses, starting, signal, closers };
-  const home = await (directory === undefined
-    ? openInCluster(homeOptions)
-    : openStandalone(directory, homeOptions));
-  const { attestor, issuer } = home;
   const schema = envoySchema();
   const proxies = new Proxies({
     encoder: new ResourceEncoder(schema),
@@ -186,7 +185,7 @@ async function wire(
     others: () => home.otherReports(),
   });
 
-  starting('opening the operator socket and the gRPC port');
+  tell.starting('opening the operator socket and the gRPC port');
   const operator = await openOperatorServer({
     root: operatorSchema(),
     dataDir,

@@ -120,6 +120,27 @@ export type AuditEvent =
       readonly forcedPast: readonly string[];
     }
   | {
+      /** A step of the rotation that another replica took. */
+      readonly event: 'root.followed';
+      /** What told of it. */
+      readonly actor: string;
+      readonly step: 'steady' | 'prepared' | 'activated';
+      readonly signing: string;
+      /** SHA-256 of the other root; empty: no rotation is under way any more. */
+      readonly other: string;
+    }
+  | {
+      /** The root is gone or damaged: nothing is signed until it is restored. */
+      readonly event: 'signing.suspended';
+      /** Where it was. */
+      readonly actor: string;
+      readonly detail: string;
+    }
+  | {
+      readonly event: 'signing.resumed';
+      readonly actor: string;
+    }
+  | {
       /** This replica began to lead, or leads no longer. */
       readonly event: 'leader.changed';
       /** Of the replica. */

@@ -59,6 +59,7 @@ export class Authority {
   /** When the last SVID below the present root ends, as far as this process issued them. */
   #lastEndsMs = 0;
   #closed = false;
+  #suspended: string | undefined;
 
   private constructor(options: AuthorityOptions, state: ReadyState) {
     this.trustDomain = options.trustDomain;
@@ -183,9 +184,30 @@ export class Authority {
     return this.#change((state) => aborted(state, this.#options.nowMs(), this.#endsMs(), force));
   }
 
+  /**
+   * Takes over what another authority on the same store has kept, after checking all of it. What was suspended goes on.
+   * @returns whether it was anything new
+   * @throws AuthorityError `root-outdated`, `root-replaced`, `store-corrupted`, `store-foreign`
+   */
+  async follow(stored: StoredAuthority): Promise<boolean> {
+    const adopted = await this.#kept.follow(stored);
+    this.#suspended = undefined;
+    return adopted;
+  }
+
+  /** Signs nothing and changes nothing until the store holds again what `follow` can take. @param why for people */
+  suspend(why: string): void {
+    this.#suspended = why;
+  }
+
+  /** Why it is. Undefined: it is not. */
+  get suspended(): string | undefined {
+    return this.#suspended;
+  }
+
   #change(edit: (state: StoredAuthority) => StoredAuthority): Promise<void> {
     return this.#kept.change((state) => {
-      this.#refuseClosed();
+      this.#refuseIdle();
       return edit(state);
     });
   }
@@ -210,7 +232,7 @@ export class Authority {
 
   /**
    * Makes a key and issues an SVID for it.
-   * @throws AuthorityError `id-foreign`, `id-without-path`, `name-invalid`, `ttl-invalid`, `root-expired`, `closed`
+   * @throws AuthorityError `id-foreign`, `id-without-path`, `name-invalid`, `ttl-invalid`, `root-expired`, `suspended`, `closed`
    */
   issue(id: SpiffeId, options: IssueOptions = {}): IssuedSvid {
     this.#refuseForeign(id);
@@ -298,7 +320,7 @@ export class Authority {
   }
 
   #refuseForeign(id: SpiffeId): void {
-    this.#refuseClosed();
+    this.#refuseIdle();
     if (id.trustDomain.name !== this.trustDomain.name) {
       throw new AuthorityError(
         'id-foreign',
@@ -313,8 +335,10 @@ export class Authority {
     }
   }
 
-  #refuseClosed(): void {
+  #refuseIdle(): void {
     if (this.#closed) throw new AuthorityError('closed', 'The authority is closed: it issues nothing more.');
+    if (this.#suspended !== undefined)
+      throw new AuthorityError('suspended', `Nothing is signed: ${this.#suspended}`);
   }
 }
 

@@ -5,5 +5,6 @@ export { memoryKeyStore, type KeyStore, type StoredAuthority, type StoredRoot } 
 export type { AuthorityOptions, IssueOptions } from './options.ts';
 export { IssuedSvid, renewalTime, type IssuedChain } from './svid.ts';
 export { parseStored, serializeStored } from './stored.ts';
+export { refuseOtherLine } from './lineage.ts';
 export type { RootDescription } from './root.ts';
 export type { RotationState, RotationStep } from './rotation.ts';

@@ -2,7 +2,9 @@ import { TrustBundle } from '../identity/index.ts';
 import { AuthorityError } from './errors.ts';
 import type { StoredAuthority } from './key-store.ts';
 import { DEFAULT_ROOT_TTL_MS, type AuthorityOptions } from './options.ts';
+import { refuseOtherLine } from './lineage.ts';
 import { createRoot, openRoot, type Root } from './root.ts';
+import { serializeStored } from './stored.ts';
 
 /** A kept state, checked and ready for use. */
 export interface ReadyState {
@@ -26,8 +28,18 @@ export async function openState(options: AuthorityOptions): Promise<ReadyState> 
   const root = await createRoot(trustDomain, nowMs(), rootTtlMs);
   const bundle = TrustBundle.of({ trustDomain, x509Authorities: [root.certificate], sequence: 1 });
   const first: StoredAuthority = { trustDomain: trustDomain.name, root, bundle };
-  await store.save(first);
+  try {
+    await store.save(first);
+  } catch (error) {
+    const second = isConflict(error) && store.shared === true ? await store.load() : undefined;
+    if (second === undefined) throw error;
+    return ready(second, options);
+  }
   return ready(first, options);
+}
+
+function isConflict(error: unknown): boolean {
+  return error instanceof AuthorityError && error.code === 'store-conflict';
 }
 
 /** Changes of what is kept, one after the other. Each is checked, then kept, then told. */
@@ -52,24 +64,40 @@ export class StateKeeper {
    * @throws what `edit` throws; AuthorityError `store-*`
    */
   change(edit: (state: StoredAuthority) => StoredAuthority): Promise<void> {
-    const before = this.#last;
-    const change = this.#changeAfter(before, edit);
-    // The next change waits for this one, and does not care how it went: this caller hears of it.
-    this.#last = change.catch(() => undefined);
-    return change;
+    return this.#inTurn(async () => {
+      const stored = edit(this.#current.stored);
+      if (stored === this.#current.stored) return;
+      const next = ready(stored, this.#options);
+      await this.#options.store.save(stored);
+      this.#current = next;
+      this.#adopt(next);
+    });
   }
 
-  async #changeAfter(
-    before: Promise<void>,
-    edit: (state: StoredAuthority) => StoredAuthority,
-  ): Promise<void> {
-    await before;
-    const stored = edit(this.#current.stored);
-    if (stored === this.#current.stored) return;
-    const next = ready(stored, this.#options);
-    await this.#options.store.save(stored);
-    this.#current = next;
-    this.#adopt(next);
+  /**
+   * Takes over what another authority on the same store has kept.
+   * @returns whether it was anything new
+   * @throws AuthorityError `root-outdated`, `root-replaced`, `store-corrupted`, `store-foreign`
+   */
+  follow(stored: StoredAuthority): Promise<boolean> {
+    return this.#inTurn(async () => {
+      if (serializeStored(stored) === serializeStored(this.#current.stored)) return false;
+      const next = ready(stored, this.#options);
+      refuseOtherLine(this.#current.stored, stored, this.#options.store.description);
+      this.#current = next;
+      this.#adopt(next);
+      return true;
+    });
+  }
+
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(act);
+    // The next one waits for this one, and does not care how it went: this caller hears of it.
+    this.#last = done.then(
+      () => undefined,
+      () => undefined,
+    );
+    return done;
   }
 }
 

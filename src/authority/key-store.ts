@@ -37,10 +37,12 @@ export interface StoredAuthority {
   };
 }
 
-/** Where the root is kept. One authority uses a store at a time. */
+/** Where the root is kept. One authority uses a store at a time, unless it is `shared`. */
 export interface KeyStore {
   /** For logs and errors: the kind and place, no secret. */
   readonly description: string;
+  /** Several authorities use it: who was not the first to make a root takes the one that is there. */
+  readonly shared?: boolean;
   /**
    * @returns `undefined` where nothing was ever kept; never because something could not be read.
    * @throws AuthorityError `store-*`

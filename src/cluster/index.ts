@@ -1,3 +1,5 @@
+export { BundlePublisher } from './bundle-publisher.ts';
+export type { BundlePublisherOptions } from './bundle-publisher.ts';
 export { LeaderElection } from './leader-election.ts';
 export type { ElectionOptions, ElectionTimes } from './leader-election.ts';
 export { LeaseObject } from './lease.ts';
@@ -8,3 +10,9 @@ export { StatusWriter } from './status-writer.ts';
 export type { PolicyStanding, StatusWriterOptions } from './status-writer.ts';
 export { WebhookBundle } from './webhook-bundle.ts';
 export type { WebhookBundleOptions } from './webhook-bundle.ts';
+export type { MeshMark } from './mesh-mark.ts';
+export type { ObjectObserver } from './object-keeper.ts';
+export { RootFollower } from './root-follower.ts';
+export type { RootObserver } from './root-follower.ts';
+export { RootSecret } from './root-secret.ts';
+export type { RootSecretOptions } from './root-secret.ts';

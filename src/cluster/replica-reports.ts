@@ -131,7 +131,7 @@ export class ReplicaReports {
     return new Reflector({
       api,
       path: this.#collection,
-      query: { labelSelector: LABEL },
+      labelSelector: LABEL,
       random,
       nowMs: monotonicMs,
       read: (object) => this.#read(object),

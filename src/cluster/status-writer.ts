@@ -1,6 +1,7 @@
 import {
   asApiServerError,
   BackOff,
+  isOlder,
   Reflector,
   type ApiServer,
   type ApiServerError,
@@ -233,9 +234,4 @@ function pathOf(resource: string, namespace?: string): string {
 
 function keyOf(resource: string, namespace: string, name: string): string {
   return `${resource} ${namespace}/${name}`;
-}
-
-function isOlder(version: string, than: string): boolean {
-  if (!/^\d+$/u.test(version) || !/^\d+$/u.test(than)) return false;
-  return BigInt(version) < BigInt(than);
 }

@@ -71,7 +71,7 @@ export class WebhookBundle {
     return new Reflector<Fields>({
       api,
       path: COLLECTION,
-      query: { fieldSelector: `metadata.name=${name}` },
+      fieldSelector: `metadata.name=${name}`,
       random,
       nowMs: monotonicMs,
       read: (object) => object,

@@ -5,6 +5,7 @@ import { BackOff } from './back-off.ts';
 import { ApiServerError, asApiServerError } from './errors.ts';
 import { fieldsAt, isFields, textAt } from './fields.ts';
 import type { Fields } from './fields.ts';
+import { isOlder } from './versions.ts';
 
 /** What became of the objects of one resource. Must not throw. */
 export interface ReflectorSink<T> {
@@ -24,8 +25,10 @@ export interface ReflectorOptions<T> {
   readonly api: ApiServer;
   /** Of the list, as `/api/v1/pods`. */
   readonly path: string;
-  /** Which of them: `labelSelector`, `fieldSelector`. Default: all. */
-  readonly query?: Readonly<Record<string, string>>;
+  /** Which of them, as `metadata.name=countersign`; absent: all. */
+  readonly fieldSelector?: string;
+  /** Likewise, by their labels. */
+  readonly labelSelector?: string;
   /** Reduces an object to what is needed, at once. `apiVersion` and `kind` may be missing: lists leave them out. Must not throw. */
   readonly read: (object: Fields) => T;
   readonly sink: ReflectorSink<T>;
@@ -136,8 +139,8 @@ export class Reflector<T> {
     let next: string | undefined;
     for (;;) {
       const query = new URLSearchParams({
-        ...this.#options.query,
         limit: String(pageSize),
+        ...this.#selector,
         ...(next !== undefined && { continue: next }),
       });
       const page = await api.get(`${path}?${query.toString()}`, { signal });
@@ -157,9 +160,9 @@ export class Reflector<T> {
     const { api, path, random, nowMs } = this.#options;
     const { least, most } = WATCH_SECONDS;
     const query = new URLSearchParams({
-      ...this.#options.query,
       watch: 'true',
       allowWatchBookmarks: 'true',
+      ...this.#selector,
       resourceVersion: this.#version ?? '',
       timeoutSeconds: String(Math.round(least + random() * (most - least))),
     });
@@ -173,6 +176,14 @@ export class Reflector<T> {
     if (nowMs() - openedMs < SHORT_MS) return this.#backOff.next();
     this.#backOff.reset();
     return 0;
+  }
+
+  get #selector(): Readonly<Record<string, string>> {
+    const { fieldSelector, labelSelector } = this.#options;
+    return {
+      ...(fieldSelector !== undefined && { fieldSelector }),
+      ...(labelSelector !== undefined && { labelSelector }),
+    };
   }
 
   #take(event: Fields): void {
@@ -196,12 +207,6 @@ export class Reflector<T> {
     else if (type !== 'BOOKMARK') throw new ApiServerError('MALFORMED', `${path}: an event of unknown type`);
     this.#version = version;
   }
-}
-
-/** Versions are numbers that grow, for each resource (Kubernetes 1.35 and later say so, and all did so). */
-function isOlder(version: string, than: string | undefined): boolean {
-  if (than === undefined || !/^\d+$/u.test(version) || !/^\d+$/u.test(than)) return false;
-  return BigInt(version) < BigInt(than);
 }
 
 /** 410: what changed since our version is not kept any more. */

@@ -5,13 +5,16 @@ import type { Registry } from 'prom-client';
 /** What is not ready yet, by name; empty: ready. */
 export type Readiness = () => ReadonlyMap<string, string>;
 
+/** What there is to say of a process that is ready all the same, by name. */
+export type Remarks = () => ReadonlyMap<string, string>;
+
 export interface AdminServer {
   readonly address: AddressInfo;
   close(): Promise<void>;
 }
 
 /**
- * `/healthz`: the process runs. `/readyz`: it serves; otherwise 503 with what is missing, a line each.
+ * `/healthz`: the process runs. `/readyz`: it serves, with remarks, a line each; otherwise 503 with what is missing.
  * `/metrics`: Prometheus' text form. Opened before anything else, so that a start that hangs can be seen.
  * @throws the listen error as it is (`EADDRINUSE`, `EACCES`).
  */
@@ -19,6 +22,7 @@ export async function openAdminServer(options: {
   readonly host: string;
   readonly port: number;
   readonly readiness: Readiness;
+  readonly remarks?: Remarks;
   readonly registry: Registry;
 }): Promise<AdminServer> {
   const server: Server = createServer((request, response) => {
@@ -36,8 +40,8 @@ export async function openAdminServer(options: {
         return;
       case '/readyz': {
         const missing = options.readiness();
-        const lines = [...missing].map(([name, why]) => `${name}: ${why}\n`).join('');
-        reply(missing.size === 0 ? 200 : 503, missing.size === 0 ? 'ok\n' : lines);
+        if (missing.size > 0) reply(503, lines(missing));
+        else reply(200, `ok\n${lines(options.remarks?.() ?? new Map())}`);
         return;
       }
       case '/metrics':
@@ -70,4 +74,8 @@ export async function openAdminServer(options: {
         server.closeAllConnections();
       }),
   };
+}
+
+function lines(said: ReadonlyMap<string, string>): string {
+  return [...said].map(([name, what]) => `${name}: ${what}\n`).join('');
 }

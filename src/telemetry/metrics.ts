@@ -21,6 +21,9 @@ export interface Metrics {
   readonly statusWrites: Counter;
   readonly notAfter: Gauge<'certificate'>;
   readonly leader: Gauge;
+  readonly suspended: Gauge;
+  readonly bundleWrites: Counter;
+  readonly bundleConflicts: Counter;
 }
 
 const latencyBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -76,5 +79,17 @@ export function createMetrics(): Metrics {
       'certificate',
     ),
     leader: gauge('leader', 'Whether this replica leads: 1, or 0'),
+    suspended: gauge(
+      'signing_suspended',
+      'Whether nothing is signed, as the root is gone or damaged: 1, or 0',
+    ),
+    bundleWrites: counter(
+      'bundle_writes_total',
+      'ConfigMaps and ClusterTrustBundles written with the trust bundle',
+    ),
+    bundleConflicts: counter(
+      'bundle_conflicts_total',
+      'Such objects found to be those of another mesh, and left alone',
+    ),
   };
 }

@@ -30,11 +30,32 @@ const rules = [
     resourceNames: ['countersign-countersign-system'],
     verbs: ['list', 'watch', 'patch'],
   },
+  { apiGroups: [''], resources: ['configmaps'], verbs: ['create'] },
+  {
+    apiGroups: [''],
+    resources: ['configmaps'],
+    resourceNames: ['countersign-trust-bundle'],
+    verbs: ['get', 'list', 'watch', 'update'],
+  },
+  { apiGroups: ['certificates.k8s.io'], resources: ['clustertrustbundles'], verbs: ['create'] },
+  {
+    apiGroups: ['certificates.k8s.io'],
+    resources: ['clustertrustbundles'],
+    resourceNames: ['countersign-cluster.local'],
+    verbs: ['list', 'watch', 'update'],
+  },
 ];
 
 /** What it may do in its own namespace beside that. */
 const ownRules = [
   { apiGroups: [''], resources: ['configmaps'], verbs: ['list', 'watch', 'create', 'patch', 'delete'] },
+  { apiGroups: [''], resources: ['secrets'], verbs: ['create'] },
+  {
+    apiGroups: [''],
+    resources: ['secrets'],
+    resourceNames: ['countersign-root'],
+    verbs: ['get', 'list', 'watch', 'update'],
+  },
   { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: ['create'] },
   {
     apiGroups: ['coordination.k8s.io'],
