@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import {
   ApiServerError,
   asApiServerError,
@@ -61,8 +60,9 @@ export class ReplicaReports {
   readonly #times: ReportTimes;
   readonly #name: string;
   readonly #seen = new Map<string, Seen>();
-  #own: Buffer | undefined;
-  #written: { readonly digest: string; readonly atMs: number } | undefined;
+  #own: Report | undefined;
+  #packed: Buffer | undefined;
+  #written: { readonly packed: Buffer; readonly atMs: number } | undefined;
   #sequence = 0;
   #failing = false;
   #known = '';
@@ -86,7 +86,8 @@ export class ReplicaReports {
 
   /** Tells the others; what is told meanwhile replaces it. */
   publish(report: Report): void {
-    this.#own = packReport(report);
+    this.#own = report;
+    this.#packed = undefined;
   }
 
   /** Until `signal` is aborted; what this replica has told is then taken back. Never rejects. */
@@ -191,16 +192,16 @@ export class ReplicaReports {
   async #renew(signal: AbortSignal): Promise<void> {
     const { monotonicMs, onFailing, onRecovered } = this.#options;
     if (this.#own === undefined) return;
-    const digest = createHash('sha256').update(this.#own).digest('hex');
+    const packed = (this.#packed ??= packReport(this.#own));
     const asked = monotonicMs();
     const written = this.#written;
     // One that somebody deletes or edits is there again with the next renewal.
-    const same = written?.digest === digest && asked - written.atMs < this.#times.renewMs;
-    if (same) return;
+    const fresh = written !== undefined && asked - written.atMs < this.#times.renewMs;
+    if (fresh && written.packed.equals(packed)) return;
     const what = 'the own report to the other replicas';
     try {
-      await this.#write(this.#own, signal);
-      this.#written = { digest, atMs: asked };
+      await this.#write(packed, signal);
+      this.#written = { packed, atMs: asked };
       if (this.#failing) onRecovered(what);
       this.#failing = false;
     } catch (error) {

@@ -49,6 +49,8 @@ const TIMES: StatusTimes = { batchMs: 1_000, textMs: 5_000 };
 /** Writes of one batch, and of those at once: a thousand policies in one apply are no storm. */
 const MAX_BATCH = 50;
 const IN_FLIGHT = 4;
+/** Looking for what has to be written takes a small share of the time: this many times what it took is waited. */
+const IDLE_SHARE = 20;
 
 interface Work {
   readonly key: string;
@@ -148,7 +150,9 @@ export class StatusWriter {
   /** @returns how long to wait before the next, at least; milliseconds */
   async #turn(term: AbortSignal): Promise<number> {
     this.#dirty = false;
+    const began = this.#options.monotonicMs();
     const work = this.#work();
+    const idleMs = IDLE_SHARE * (this.#options.monotonicMs() - began);
     const batch = work.slice(0, MAX_BATCH);
     if (work.length > batch.length) this.#dirty = true;
     let failed: ApiServerError | undefined;
@@ -163,7 +167,7 @@ export class StatusWriter {
     if (term.aborted) return 0;
     if (failed === undefined) {
       if (batch.length > 0) this.#recovered();
-      return 0;
+      return idleMs;
     }
     this.#dirty = true;
     if (!this.#failing) this.#options.onFailing('the status of policies', failed);

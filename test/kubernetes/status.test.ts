@@ -241,6 +241,21 @@ describe('what became of a policy, written by the leader of two replicas', () =>
     expect(await Promise.all(replicas.map(async (each) => leads(each)))).toEqual([true, false]);
   });
 
+  it('is counted for a rotation too: no replica activates before the Envoys of all have the new root', async () => {
+    const [one, two] = replicas as [TestControlPlane, TestControlPlane];
+    const activate = async (): Promise<string> => (await one.tryToAsk('rotate activate')).stderr;
+    envoys.get('web')!.freeze();
+    await one.ask('rotate prepare');
+    await waitFor('the Envoy of the other replica to be named', async () =>
+      /shop\/web has not acknowledged the bundle yet/u.test(await activate()) ? true : undefined,
+    );
+    envoys.get('web')!.thaw();
+    await waitFor('the step', async () => ((await activate()) === '' ? true : undefined), { everyMs: 500 });
+    await waitFor('the other replica to follow', async () =>
+      (await two.ask('rotate status')).includes('activated') ? true : undefined,
+    );
+  }, 60_000);
+
   it('goes on when the leader is killed: the other replica takes over, and counts its own alone', async () => {
     await replicas[0]!.killHard();
     // The Lease has to end, and the word of the one that is gone to grow old.
