@@ -26,7 +26,7 @@ import { Throttle } from './throttle.ts';
 /** The Service that the API server reaches the webhook by, in the control plane's own namespace. */
 const SERVICE = 'countersign';
 /** Of rules and values, for one policy: the API server waits, and whoever applies it. */
-const COMPARISONS = 50_000;
+const COMPARISONS = 20_000;
 const MAX_DETAIL = 1_024;
 
 export interface AdmissionParts extends HomeOptions, Wired {

@@ -1,4 +1,4 @@
-import type { Mesh, MeshNotice, ObjectKey } from '../../src/mesh/index.ts';
+import type { Mesh, MeshNotice, ObjectKey, ServicePort } from '../../src/mesh/index.ts';
 import {
   lintTogether,
   type AuthorizationPolicy,
@@ -123,7 +123,12 @@ function findingsOf(mesh: Mesh, settings: MeshSettings, changed: ReadonlySet<str
 }
 
 function surroundingsOf(mesh: Mesh, settings: MeshSettings): Surroundings {
-  const services = Map.groupBy(mesh.list('Service'), ({ namespace }) => namespace);
+  const withTcp = mesh.list('Service').flatMap(({ namespace, selector, ports }) => {
+    const labels = Object.entries(selector);
+    const tcp = ports.filter(isTcpPort).map(({ port, targetPort }) => numberOf(targetPort) ?? port);
+    return labels.length === 0 || tcp.length === 0 ? [] : [{ namespace, labels, tcp }];
+  });
+  const services = Map.groupBy(withTcp, ({ namespace }) => namespace);
   return {
     rootNamespace: settings.rootNamespace,
     trustDomains: [settings.trustDomain, ...(settings.trustDomainAliases ?? [])],
@@ -136,17 +141,26 @@ function surroundingsOf(mesh: Mesh, settings: MeshSettings): Surroundings {
     selectsAny: (policy): boolean => mesh.workloadsOf(policy).length > 0,
     tcpPorts: (policy): readonly number[] => {
       const ports = new Set<number>();
-      for (const { namespace, labels } of mesh.workloadsOf(policy)) {
-        for (const { selector, ports: served } of services.get(namespace) ?? []) {
-          const wanted = Object.entries(selector);
-          if (wanted.length === 0 || !wanted.every(([name, value]) => labels[name] === value)) continue;
-          for (const { name, appProtocol, port, targetPort } of served)
-            if (isTcp(name, appProtocol)) ports.add(typeof targetPort === 'number' ? targetPort : port);
+      const left = new Set(withTcp);
+      for (const { namespace, labels: own } of mesh.workloadsOf(policy)) {
+        for (const service of services.get(namespace) ?? []) {
+          if (!left.has(service) || !service.labels.every(([name, value]) => own[name] === value)) continue;
+          left.delete(service);
+          for (const port of service.tcp) ports.add(port);
         }
+        if (left.size === 0) break;
       }
       return [...ports].toSorted((a, b) => a - b);
     },
   };
+}
+
+function numberOf(port: number | string): number | undefined {
+  return typeof port === 'number' ? port : undefined;
+}
+
+function isTcpPort({ name, appProtocol }: ServicePort): boolean {
+  return isTcp(name, appProtocol);
 }
 
 function keyOf({ namespace, name }: AuthorizationPolicy): string {

@@ -47,7 +47,7 @@ export function changeOf(seen: SeenObject, standing: Standing, nowMs: number): S
   const { generation } = standing;
   if (seen.observedGeneration === generation && isDeepStrictEqual(said(ours), said(wanted))) return undefined;
   return {
-    urgent: seen.observedGeneration !== generation || !isDeepStrictEqual(statuses(ours), statuses(wanted)),
+    urgent: seen.observedGeneration !== generation || !isDeepStrictEqual(words(ours), words(wanted)),
     patch: {
       metadata: { resourceVersion: seen.resourceVersion },
       status: { observedGeneration: generation, conditions: [...others, ...wanted] },
@@ -64,8 +64,9 @@ function said(conditions: readonly Loose[]): readonly object[] {
     .map((condition) => ({ ...condition, lastTransitionTime: '' }));
 }
 
-function statuses(conditions: readonly Loose[]): readonly string[] {
-  return conditions.map(({ type, status }) => `${String(type)}=${String(status)}`).toSorted();
+/** What programs go by. */
+function words(conditions: readonly Loose[]): readonly string[] {
+  return conditions.map((each) => [each.type, each.status, each.reason].map(String).join(' ')).toSorted();
 }
 
 function isCondition(fields: Fields): fields is Fields & Condition {
