@@ -122,8 +122,8 @@ describe('the reports of others', () => {
     await start(configMap('r1', 1), configMap('r2', 2));
     expect([...reports.others.keys()]).toEqual(['r1', 'r2']);
     clockMs = 20_000;
-    watch?.events({ type: 'MODIFIED', object: configMap('r2', 3) });
-    await until('the renewal', () => changes > 1);
+    watch?.events({ type: 'MODIFIED', object: configMap('r2', 3, packReport(report(5))) });
+    await until('the renewal', () => reports.others.get('r2')?.bundle.sequence === 5);
     clockMs = 30_000;
     expect([...reports.others.keys()]).toEqual(['r2']);
     const before = changes;

@@ -87,7 +87,7 @@ describe('a real Envoy, attached to a control plane that watches a real API serv
     };
     await world.apply(policy('cart', allow));
     await answered(200);
-    const [event] = controlPlane.audit().filter((found) => found['event'] === 'policy.changed');
+    const event = controlPlane.audit().find((found) => found['event'] === 'policy.changed');
     expect(event).toMatchObject({ actor: 'kubernetes', policy: 'shop/cart', change: 'added', workloads: 1 });
 
     await world.apply(policy('cart', { ...allow, action: 'NONSENSE' }));
