@@ -1,4 +1,9 @@
-import { AuthorityError, type Authority, type RotationStep } from '../../src/authority/index.ts';
+import {
+  AuthorityError,
+  type Authority,
+  type AuthorityErrorCode,
+  type RotationStep,
+} from '../../src/authority/index.ts';
 import type { AuditLog } from '../../src/audit/index.ts';
 import type { StreamStatus } from '../../src/discovery/index.ts';
 import { SECRET_TYPE, type Proxies } from '../../src/proxy/index.ts';
@@ -7,6 +12,12 @@ import type { Logger } from '../../src/telemetry/index.ts';
 
 /** Of those who lag, in a refusal: more than anybody looks after at once. */
 const MAX_NAMED = 20;
+/** Of the authority, which an operator is to read: the step was not taken, and nothing changed. */
+const REFUSALS: ReadonlySet<AuthorityErrorCode> = new Set([
+  'rotation-refused',
+  'store-conflict',
+  'suspended',
+]);
 const STEPS: readonly RotationStep[] = ['prepare', 'activate', 'retire', 'abort'];
 
 export interface RootRotationParts {
@@ -113,7 +124,7 @@ export class RootRotation {
           return await authority.abortRotation(force);
       }
     } catch (error) {
-      if (error instanceof AuthorityError && error.code === 'rotation-refused')
+      if (error instanceof AuthorityError && REFUSALS.has(error.code))
         throw new RotationRefused(error.message, { cause: error });
       throw error;
     }

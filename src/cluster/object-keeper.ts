@@ -100,7 +100,8 @@ export class ObjectKeeper {
   }
 
   #look(key: string): void {
-    if (this.#stopped || this.#isRight(key)) return;
+    // After a failure its turn comes by the clock.
+    if (this.#stopped || this.#timers.has(key) || this.#isRight(key)) return;
     this.#due.add(key);
     this.#work();
   }
@@ -122,8 +123,8 @@ export class ObjectKeeper {
   #work(): void {
     for (const key of this.#due) {
       if (this.#busy.size >= AT_ONCE) return;
-      // While it is written, and while it waits after a failure, its turn comes by itself.
-      if (this.#busy.has(key) || this.#timers.has(key)) continue;
+      // Once it is written, its turn comes by itself.
+      if (this.#busy.has(key)) continue;
       this.#due.delete(key);
       if (this.#isRight(key)) continue;
       this.#busy.add(key);

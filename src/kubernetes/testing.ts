@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http2';
 import type { Http2Server, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
+import { json } from 'node:stream/consumers';
 import type { Access } from './access.ts';
 
 /** An answer that is given bit by bit. */
@@ -19,6 +20,7 @@ export interface Asked {
   readonly path: string;
   readonly query: URLSearchParams;
   readonly headers: Readonly<Record<string, string>>;
+  readonly body: () => Promise<object>;
   readonly json: (body: object, status?: number) => void;
   /** The head of a watch. */
   readonly open: () => Opened;
@@ -49,6 +51,7 @@ export class FakeApiServer {
         path: url.pathname,
         query: url.searchParams,
         headers: headers as Record<string, string>,
+        body: async () => (await json(stream)) as object,
         json: (body, status = 200) => {
           stream.respond({ ':status': status, 'content-type': 'application/json' });
           stream.end(JSON.stringify(body));

@@ -1,28 +1,32 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
-/** The way to the API server for those who take it: a test cuts it for them, and for nobody else. */
+/** The way to a server for those who take it: a test cuts it for them, and for nobody else. */
 export class Wire {
-  readonly #targetPort: number;
+  readonly #targets: readonly number[];
   readonly #server: Server;
   readonly #sockets: Set<Socket> = new Set();
   #state: 'carries' | 'hangs' | 'cut' = 'carries';
   #bytesLeft = Infinity;
 
-  private constructor(targetPort: number) {
-    this.#targetPort = targetPort;
+  private constructor(targets: readonly number[]) {
+    this.#targets = targets;
     this.#server = createServer((client) => this.#take(client));
   }
 
-  /** @param url the API server's */
-  static async to(url: string): Promise<Wire> {
-    const wire = new Wire(Number(new URL(url).port));
+  /** @param urls the server's; where there are several, the first that takes the connection */
+  static async to(...urls: readonly string[]): Promise<Wire> {
+    const wire = new Wire(urls.map((url) => Number(new URL(url).port)));
     await new Promise<void>((resolve) => wire.#server.listen(0, '127.0.0.1', resolve));
     return wire;
   }
 
-  /** What stands for the API server's: `cluster.kubeconfigOf(who, wire.url)`. */
+  /** What stands for the server's: `cluster.kubeconfigOf(who, wire.url)`. */
   get url(): string {
-    return `https://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+    return `https://${this.address}`;
+  }
+
+  get address(): string {
+    return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
   /** Ends every connection, and each new one at once, until `mend`. */
@@ -57,7 +61,31 @@ export class Wire {
       client.destroy();
       return;
     }
-    const upstream = connect(this.#targetPort, '127.0.0.1');
+    // Who goes before it is through is seen by whoever carries.
+    client.on('error', () => client.destroy());
+    this.#dial(client, this.#targets);
+  }
+
+  #dial(client: Socket, [port, ...others]: readonly number[]): void {
+    if (port === undefined) {
+      client.destroy();
+      return;
+    }
+    const upstream = connect(port, '127.0.0.1');
+    const refused = (): void => this.#dial(client, others);
+    upstream.once('error', refused);
+    upstream.once('connect', () => {
+      upstream.off('error', refused);
+      this.#join(client, upstream);
+    });
+  }
+
+  #join(client: Socket, upstream: Socket): void {
+    if (this.#state === 'cut') {
+      client.destroy();
+      upstream.destroy();
+      return;
+    }
     this.#carry(client, upstream, (chunk) => chunk);
     this.#carry(upstream, client, (chunk) => {
       const carried = chunk.subarray(0, this.#bytesLeft);
