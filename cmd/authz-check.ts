@@ -14,11 +14,11 @@ import {
   addAuthzOptions,
   parseLabels,
   parsePort,
-  readMapping,
   readPolicies,
   settingsOf,
   type AuthzFlags,
 } from './authz-options.ts';
+import { readMapping } from './mapping.ts';
 import { parsePodName } from './flags.ts';
 import { printData } from './output.ts';
 

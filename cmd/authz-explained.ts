@@ -23,6 +23,7 @@ const PURPOSES: Readonly<Record<string, string>> = {
   deny: 'DENY: refuses what any of its rules matches.',
   allow: 'ALLOW: refuses what none of its rules matches.',
 };
+const UNASKED = ' What CUSTOM rules select is refused, too, where the filters that ask are not there.';
 const IDLE = ' It has no rules here: everything passes on.';
 const REHEARSAL = ' Its shadow rules are written to the access log, and decide nothing.';
 const CLOSED = ' It has no rules here: nothing passes.';
@@ -33,10 +34,11 @@ export function explainedYaml(filters: readonly Filter[], policies: readonly Aut
   const document = new Document({ filters }, { aliasDuplicateObjects: false });
   const rules = new Map(policies.flatMap((policy) => explainedRules(policy)));
   const list = document.get('filters');
+  const asks = filters.some(({ name }) => name.endsWith('.ext_authz'));
   for (const [index, filter] of filters.entries()) {
     const node: unknown = isSeq(list) ? list.items[index] : undefined;
     if (!isMap(node)) continue;
-    node.commentBefore = comment(purposeOf(filter));
+    node.commentBefore = comment(purposeOf(filter) + (asks && isDeny(filter) ? UNASKED : ''));
     for (const part of ['rules', 'shadow_rules']) {
       const compiled = node.getIn(['typed_config', part, 'policies']);
       if (isMap(compiled)) explainRules(compiled, rules);
@@ -60,6 +62,10 @@ function explainRules(compiled: YAMLMap, rules: ReadonlyMap<string, string>): vo
     const text = isScalar(key) ? rules.get(String(key.value)) : undefined;
     if (isScalar(key) && text !== undefined) key.commentBefore = comment(text);
   }
+}
+
+function isDeny({ name }: Filter): boolean {
+  return name.endsWith('.deny');
 }
 
 function purposeOf({ name, typed_config: config }: Filter): string {

@@ -1,9 +1,7 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { parseAllDocuments } from 'yaml';
-import { parseAuthorizationPolicy, parseMeshConfig } from '../src/policy/index.ts';
 import { authzLintCommand } from './authz-lint.ts';
 import { runInProcess, type Ran } from '../test/harness/command.ts';
 import { authzTestCommand } from './authz-test.ts';
@@ -214,30 +212,5 @@ describe('authz test', () => {
     expect(err).toMatch(/cases\.yaml:2 cases\[0\]\.expcet: unknown field "expcet"; did you mean expect\?/);
     expect(out).toBe('');
     expect(exitCode).toBe(2);
-  });
-});
-
-describe('docs/policies.md', () => {
-  it('has examples that hold', async () => {
-    const text = await readFile(new URL('../docs/policies.md', import.meta.url), 'utf8');
-    const blocks = [...text.matchAll(/^```yaml\n(.*?)^```$/gms)].map(([, block = '']) => block);
-    const values = blocks.flatMap((block) =>
-      parseAllDocuments(block).map((document): unknown => document.toJS()),
-    );
-    const isPolicy = (value: unknown): boolean =>
-      typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'AuthorizationPolicy';
-    for (const value of values.filter(isPolicy))
-      expect(parseAuthorizationPolicy(value)).toMatchObject({ ok: true, issues: [] });
-    expect(values.filter(isPolicy).length).toBeGreaterThanOrEqual(4);
-    const config = values.find((value) => Object.hasOwn(value as object, 'extensionProviders'));
-    expect(parseMeshConfig(config)).toMatchObject({ ok: true, issues: [] });
-    const cases = blocks.find((block) => block.startsWith('cases:')) ?? '';
-    const manifests = `${surroundings}---\n${blocks[0] ?? ''}`;
-    const { out, exitCode } = await runInProcess(
-      authzTestCommand(),
-      ...['-f', await file('docs.yaml', manifests), '-t', await file('cases.yaml', cases)],
-    );
-    expect(out).toMatch(/\n7 passed, 0 failed\n$/);
-    expect(exitCode).toBe(0);
   });
 });

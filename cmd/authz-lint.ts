@@ -24,7 +24,12 @@ export function authzLintCommand(): Command {
     const input = await readAuthzInput(flags.file, { rootNamespace, nowMs: Date.now, stdin: process.stdin });
     const { trustDomain, trustDomainAliases = [] } = configured;
     const trustDomains = trustDomain === undefined ? undefined : [trustDomain, ...trustDomainAliases];
-    const surroundings = surroundingsOf(input, settings, trustDomains);
+    const surroundings = {
+      ...surroundingsOf(input, settings, trustDomains),
+      ...(flags.meshConfig !== undefined && {
+        providers: (configured.authorizers ?? []).map(({ name }) => name),
+      }),
+    };
     const together = [...lintTogether(input.policies, surroundings), ...lintAuthn(input, surroundings)];
     const findings = [
       ...input.findings,

@@ -1,8 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import { parseDocument } from 'yaml';
-import { parseMeshConfig, type MeshSettings } from '../src/policy/index.ts';
+import type { MeshSettings } from '../src/policy/index.ts';
 import { readAuthzInput, renderFinding, type AuthzInput } from './authz-input.ts';
+import { meshConfigFlag, readMeshConfig } from './mesh-config.ts';
 
 /** What all authz commands take. */
 export interface AuthzFlags {
@@ -21,10 +20,7 @@ export function addAuthzOptions(
 ): Command {
   return command
     .requiredOption('-f, --file <path...>', 'manifests: files, directories, or - for standard input')
-    .option(
-      '--mesh-config <file>',
-      "the mesh's settings: trustDomain, trustDomainAliases, rootNamespace, defaultAction, extensionProviders",
-    )
+    .option(...meshConfigFlag)
     .option('--root-namespace <name>', 'its policies reach every namespace (default: countersign-system)')
     .addOption(
       new Option(
@@ -75,27 +71,6 @@ export function settingsFrom(
     ...(flags.rootNamespace !== undefined && { rootNamespace: flags.rootNamespace }),
     ...(flags.defaultAction !== undefined && { defaultAction: flags.defaultAction }),
   };
-}
-
-async function readMeshConfig(file: string): Promise<Partial<MeshSettings>> {
-  const parsed = parseMeshConfig(await readMapping(file, '--mesh-config'));
-  for (const { severity, path, message } of parsed.issues)
-    process.stderr.write(`${severity} ${file}${path === '' ? '' : ` ${path}`}: ${message}\n`);
-  if (!parsed.ok) throw new Error(`${file} has errors: correct them, nothing was decided`);
-  return parsed.settings;
-}
-
-/** A file that holds one JSON or YAML mapping. What it holds is never repeated in an error. */
-export async function readMapping(file: string, flag: string): Promise<Readonly<Record<string, unknown>>> {
-  const text = await readFile(file, 'utf8').catch((error: unknown) => {
-    throw new Error(
-      `${flag}: cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`,
-    );
-  });
-  const document = parseDocument(text);
-  const value: unknown = document.errors.length > 0 ? undefined : document.toJS({ maxAliasCount: 100 });
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };
-  throw new Error(`${flag}: ${file} holds no JSON or YAML mapping`);
 }
 
 /** `k=v,k2=v2` */

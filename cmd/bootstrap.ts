@@ -9,6 +9,7 @@ import {
 } from '../src/proxy/index.ts';
 import { defaultServerName } from './control-plane/config.ts';
 import { collect, parsed, parseDuration, parsePodName } from './flags.ts';
+import { meshConfigFlag, readMeshConfig } from './mesh-config.ts';
 import { printData, type DataFormat } from './output.ts';
 
 interface Flags {
@@ -24,6 +25,7 @@ interface Flags {
   readonly xds: 'sotw' | 'delta';
   readonly maxConnectionAge: number;
   readonly sourceAddress?: string;
+  readonly meshConfig?: string;
   readonly output: DataFormat;
 }
 
@@ -53,13 +55,19 @@ export function bootstrapCommand(): Command {
       ),
     )
     .option('--source-address <ip>', 'address that outbound connections come from')
+    .option(
+      meshConfigFlag[0],
+      "the mesh's settings; every authorizer that its extensionProviders declare can then be asked",
+    )
     .addOption(new Option('-o, --output <format>').choices(['json', 'yaml']).default('json'))
-    .action((flags: Flags) => {
-      printData(bootstrap(toOptions(flags)), flags.output);
+    .action(async (flags: Flags) => {
+      const { meshConfig } = flags;
+      const { authorizers = [] } = meshConfig === undefined ? {} : await readMeshConfig(meshConfig);
+      printData(bootstrap(toOptions(flags, authorizers)), flags.output);
     });
 }
 
-function toOptions(flags: Flags): BootstrapOptions {
+function toOptions(flags: Flags, authorizers: BootstrapOptions['authorizers']): BootstrapOptions {
   const options: BootstrapOptions = {
     pod: `${flags.pod.namespace}/${flags.pod.name}`,
     controlPlane: parseEndpoint('--control-plane', flags.controlPlane, true),
@@ -73,6 +81,7 @@ function toOptions(flags: Flags): BootstrapOptions {
     xds: flags.xds,
     maxConnectionSeconds: Math.max(1, Math.round(flags.maxConnectionAge / 1_000)),
     sourceAddress: flags.sourceAddress,
+    authorizers,
   };
   if (options.inbound.length + options.outbound.length === 0) {
     throw new Error('nothing to do: give at least one --inbound or --outbound');

@@ -12,11 +12,11 @@ import {
   parseAuthorizationPolicy,
   parsePeerAuthentication,
   parseRequestAuthentication,
-  type MeshSettings,
 } from '../../src/policy/index.ts';
 import type { ListenAddress } from './config.ts';
 import type { HomeOptions, Wired } from './home.ts';
 import type { Leadership } from './leadership.ts';
+import type { LiveSettings } from './live-settings.ts';
 import { explainListen } from './listen.ts';
 import { issuance, type Witnesses } from './observers.ts';
 import { warningsOf } from './policy-warnings.ts';
@@ -39,7 +39,7 @@ export interface AdmissionParts extends HomeOptions, Wired {
 
 /** The validating webhook; whoever leads keeps the API server's trust in it right. */
 export async function openAdmission(parts: AdmissionParts): Promise<void> {
-  const { config, mesh, witnesses, closers, authority, id, listen, namespace } = parts;
+  const { live, mesh, witnesses, closers, authority, id, listen, namespace } = parts;
   const { log, metrics, audit } = witnesses;
   const certificate = servingCertificate({
     authority,
@@ -56,7 +56,7 @@ export async function openAdmission(parts: AdmissionParts): Promise<void> {
   });
   closers.push(() => certificate.close());
   const refusals = new Throttle();
-  const judges = judgesOf(mesh, config.settings);
+  const judges = judgesOf(mesh, live);
   const server = await explainListen('--admission', listen, async () =>
     openAdmissionServer({
       ...listen,
@@ -98,15 +98,15 @@ function keepBundle({ api, namespace, leadership, authority, witnesses }: Admiss
 }
 
 /** The validators of the policy language; for policies of callers, with what the mesh says of them. */
-function judgesOf(mesh: Mesh, settings: MeshSettings): ReadonlyMap<string, DocumentJudge> {
-  const options = { rootNamespace: settings.rootNamespace, nowMs: Date.now };
+function judgesOf(mesh: Mesh, live: LiveSettings): ReadonlyMap<string, DocumentJudge> {
+  const options = { rootNamespace: live.current.rootNamespace, nowMs: Date.now };
   return new Map<string, DocumentJudge>([
     [
       'AuthorizationPolicy',
       (document) => {
         const parsed = parseAuthorizationPolicy(document, options);
         if (!parsed.ok) return parsed.issues;
-        return [...parsed.issues, ...warningsOf(parsed.policy, mesh, settings, COMPARISONS)];
+        return [...parsed.issues, ...warningsOf(parsed.policy, mesh, live.current, COMPARISONS)];
       },
     ],
     ['PeerAuthentication', (document) => parsePeerAuthentication(document, options).issues],

@@ -10,9 +10,12 @@ import {
   parsePositiveInteger,
   parseText,
 } from '../flags.ts';
+import { meshConfigFlag } from '../mesh-config.ts';
 import { defaultServerName, svidTtlBounds, type ControlPlaneConfig, type ListenAddress } from './config.ts';
 import { refuseDataAmongManifests } from './data-dir.ts';
 import { refuseUnclearSource } from './source-flags.ts';
+import { readSettings } from './mesh-config-file.ts';
+import type { SettingsFlags } from './mesh-config.ts';
 import { runControlPlane } from './run.ts';
 
 interface Flags {
@@ -26,7 +29,9 @@ interface Flags {
   readonly trustDomain: TrustDomain;
   readonly rootNamespace: string;
   readonly defaultAction: 'allow' | 'deny';
+  readonly meshConfig?: string;
   readonly svidTtl: number;
+  readonly jwksRefresh: number;
   readonly audience: string;
   readonly tokenIssuer?: string;
   readonly peerAddress: 'off' | 'warn' | 'require';
@@ -90,7 +95,14 @@ export function controlPlaneCommand(): Command {
       ['deny', 'allow'],
       'deny',
     ),
+    new Option(meshConfigFlag[0], `${meshConfigFlag[1]}; watched, and nothing in it may contradict a flag`),
     parsed('--svid-ttl <duration>', "an SVID's lifetime, 1m to 24h", parseSvidTtl, '1h'),
+    parsed(
+      '--jwks-refresh <duration>',
+      "between two fetches of a token issuer's keys, where its server names no time",
+      parseDuration,
+      '20m',
+    ),
     parsed('--audience <audience>', 'audience that tokens must carry', parseText, 'countersign'),
     new Option(
       '--token-issuer <url>',
@@ -131,11 +143,28 @@ export function controlPlaneCommand(): Command {
   return command.action(async (flags: Flags) => {
     refuseUnclearSource(flags);
     if (flags.directory !== undefined) refuseDataAmongManifests(flags.directory, flags.dataDir);
-    process.exitCode = await runControlPlane(toConfig(flags));
+    const stated = new Set(Object.keys(flags).filter((name) => command.getOptionValueSource(name) === 'cli'));
+    process.exitCode = await runControlPlane(toConfig(flags, stated));
   });
 }
 
-function toConfig(flags: Flags): ControlPlaneConfig {
+/** @param stated the flags that the command line names */
+function settingsFlags(flags: Flags, stated: ReadonlySet<string>): SettingsFlags {
+  const { trustDomain, rootNamespace, defaultAction } = flags;
+  return {
+    stated: {
+      ...(stated.has('trustDomain') && { trustDomain: trustDomain.name }),
+      ...(stated.has('rootNamespace') && { rootNamespace }),
+      ...(stated.has('defaultAction') && { defaultAction }),
+    },
+    preset: { trustDomain: trustDomain.name, rootNamespace, defaultAction },
+  };
+}
+
+function toConfig(flags: Flags, stated: ReadonlySet<string>): ControlPlaneConfig {
+  const fromFlags = settingsFlags(flags, stated);
+  const file = flags.meshConfig;
+  const settings = file === undefined ? fromFlags.preset : readSettings(file, fromFlags);
   return {
     directory: flags.directory,
     kubeconfig: flags.kubeconfig,
@@ -144,13 +173,11 @@ function toConfig(flags: Flags): ControlPlaneConfig {
     listen: flags.listen,
     admin: flags.admin,
     admission: flags.admission,
-    trustDomain: flags.trustDomain,
-    settings: {
-      trustDomain: flags.trustDomain.name,
-      rootNamespace: flags.rootNamespace,
-      defaultAction: flags.defaultAction,
-    },
+    trustDomain: TrustDomain.parse(settings.trustDomain),
+    settings,
+    meshConfig: file === undefined ? undefined : { file, flags: fromFlags },
     svidTtlMs: flags.svidTtl,
+    jwksRefreshMs: flags.jwksRefresh,
     audience: flags.audience,
     tokenIssuer: flags.tokenIssuer,
     peerAddress: flags.peerAddress,

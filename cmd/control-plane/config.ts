@@ -2,6 +2,7 @@ import type { PeerAddressMode, TokenReviewMode } from '../../src/attestation/ind
 import type { DiscoveryLimits } from '../../src/discovery/index.ts';
 import type { TrustDomain } from '../../src/identity/index.ts';
 import type { MeshSettings } from '../../src/policy/index.ts';
+import type { SettingsFlags } from './mesh-config.ts';
 import type { LogFormat } from '../../src/telemetry/index.ts';
 
 export interface ListenAddress {
@@ -23,8 +24,13 @@ export interface ControlPlaneConfig {
   /** Of the validating webhook; undefined: none. */
   readonly admission: ListenAddress | undefined;
   readonly trustDomain: TrustDomain;
+  /** At the start. */
   readonly settings: MeshSettings;
+  /** The file that further versions of the settings come from. */
+  readonly meshConfig: { readonly file: string; readonly flags: SettingsFlags } | undefined;
   readonly svidTtlMs: number;
+  /** Between two fetches of a token issuer's keys, where its server names no time. */
+  readonly jwksRefreshMs: number;
   readonly audience: string;
   /** Undefined: our own, or the one that the API server names. */
   readonly tokenIssuer: string | undefined;

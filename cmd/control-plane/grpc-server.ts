@@ -27,11 +27,10 @@ export async function openGrpcServer(options: {
   readonly maxMessageBytes: number;
 }): Promise<GrpcServer> {
   const { listen, discovery, certificates } = options;
+  // channelz stays on, though nobody asks it: without it grpc-js forgets its sessions, and a stop cannot cut them.
   const server = new grpc.Server({
     'grpc.max_receive_message_length': options.maxMessageBytes,
     'grpc.max_concurrent_streams': 256,
-    // Counters of each call for a service that is not served.
-    'grpc.enable_channelz': 0,
     // A peer that is gone is noticed within 40 s; one that pings more often than every 10 s is cut off.
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,

@@ -6,6 +6,7 @@ import type { Mesh } from '../../src/mesh/index.ts';
 import type { Proxies } from '../../src/proxy/index.ts';
 import type { Report } from '../../src/status/index.ts';
 import type { ControlPlaneConfig } from './config.ts';
+import type { LiveSettings } from './live-settings.ts';
 import type { Witnesses } from './observers.ts';
 import type { PolicyWarnings } from './policy-warnings.ts';
 import type { RootRotation } from './root-rotation.ts';
@@ -34,6 +35,7 @@ export interface Wired {
   readonly streams: () => readonly StreamStatus[];
   readonly rotation: RootRotation;
   readonly warnings: PolicyWarnings;
+  readonly live: LiveSettings;
   /** Of the control plane itself. */
   readonly id: SpiffeId;
 }

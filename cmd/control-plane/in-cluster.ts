@@ -6,7 +6,7 @@ import { KubernetesSource } from '../../src/sources/kubernetes/index.ts';
 import { openAdmission } from './admission.ts';
 import { defaultNamespace } from './config.ts';
 import type { Home, HomeOptions } from './home.ts';
-import { openIssuerKeys } from './issuer-keys.ts';
+import { openIssuerKeys } from './api-server-keys.ts';
 import { kubernetesReports } from './kubernetes-reports.ts';
 import { Leadership } from './leadership.ts';
 import { PolicyStatuses } from './policy-status.ts';
@@ -66,7 +66,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     random: Math.random,
     onChange: (jwks) => {
       log.info({ keys: jwks.keys.map(({ kid }) => kid) }, 'the API server signs tokens with other keys now');
-      keys.keep(jwks);
+      keys.keep(jwks).catch((error: unknown) => log.error({ err: error }, 'they could not be written down'));
     },
     onFailure: (error) => log.warn({ err: error }, 'the keys of tokens could not be looked at anew'),
   });
@@ -126,7 +126,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
       closers.push(() => source?.close());
     },
     join: async (wired) => {
-      const { rotation, authority, warnings } = wired;
+      const { rotation, authority, warnings, live } = wired;
       const opened = new PolicyStatuses({
         ...witnesses,
         ...wired,
@@ -141,6 +141,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
       closers.push(() => opened.close());
       closers.push(mesh.subscribe(() => opened.touch()));
       closers.push(authority.onBundleChange(() => opened.touch()));
+      closers.push(live.onChange(() => opened.touch()));
       warnings.onChange(() => opened.touch());
       leadership.onTerm((term) => {
         opened.lead(term);

@@ -1,83 +1,95 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { parseJwks } from '../../src/attestation/index.ts';
-import { ApiServerError, textAt, type ApiServer } from '../../src/kubernetes/index.ts';
-import type { Logger } from '../../src/telemetry/index.ts';
-
-type Jwks = ReturnType<typeof parseJwks>;
-
-/** Who signs the API server's tokens. */
-export interface IssuerKeys {
-  /** `iss` of the tokens. */
-  readonly issuer: string;
-  readonly jwks: Jwks;
-  /** The keys as they are now. */
-  readonly fetch: () => Promise<unknown>;
-  /** Writes the keys down, for a start without the API server. */
-  readonly keep: (jwks: Jwks) => void;
-}
-
-/** How long a start waits for the API server, where an earlier run wrote the keys down. */
-const patienceMs = 5_000;
-const retryMs = 1_000;
+import { join } from 'node:path';
+import { JwksKeeper, type JwksObserver } from '../../src/jwks/index.ts';
+import type { Mesh } from '../../src/mesh/index.ts';
+import type { Witnesses } from './observers.ts';
 
 /**
- * From the API server (OIDC discovery, and `/openid/v1/jwks`); where it is away, as an earlier run knew them.
- * @param options.issuer undefined: as the API server says
- * @throws ApiServerError the API server answers, and not with its keys; or `signal` was aborted
+ * The keys of token issuers that the mesh's RequestAuthentications name by URI; those of the last start at once.
+ * @throws JwksError the folder of kept keys cannot be used
  */
-export async function openIssuerKeys(options: {
-  readonly api: ApiServer;
-  readonly file: string;
-  readonly issuer: string | undefined;
-  readonly log: Logger;
-  readonly signal: AbortSignal;
-}): Promise<IssuerKeys> {
-  const { api, file, log, signal } = options;
-  const fetch = async (): Promise<unknown> => await api.get('/openid/v1/jwks');
-  const deadlineMs = performance.now() + patienceMs;
-  for (let failures = 0; ; failures += 1) {
-    try {
-      const issuer = options.issuer ?? (await issuerOf(api, signal));
-      const jwks = parseJwks(await fetch());
-      keep(file, issuer, jwks);
-      return { issuer, jwks, fetch, keep: (newer) => keep(file, issuer, newer) };
-    } catch (error) {
-      signal.throwIfAborted();
-      if (!(error instanceof ApiServerError) || !error.away) throw error;
-      if (failures === 0) log.error({ err: error }, 'the API server is away; it is asked until it answers');
-      const kept = performance.now() > deadlineMs ? read(file) : undefined;
-      if (kept !== undefined) {
-        const issuer = options.issuer ?? kept.issuer;
-        log.warn({ issuer }, 'tokens are verified with the keys that an earlier run knew');
-        return { issuer, jwks: kept.jwks, fetch, keep: (newer) => keep(file, issuer, newer) };
-      }
+export async function openIssuerKeys(
+  options: {
+    readonly dataDir: string;
+    readonly nowMs: () => number;
+    readonly refreshMs: number;
+    /** Standalone mode runs beside its issuers, on one machine. */
+    readonly allowLoopback: boolean;
+  },
+  witnesses: Witnesses,
+): Promise<JwksKeeper> {
+  const { dataDir, nowMs, refreshMs, allowLoopback } = options;
+  return await JwksKeeper.open({
+    directory: join(dataDir, 'jwks'),
+    nowMs,
+    random: Math.random,
+    observer: observerOf(witnesses),
+    refreshMs,
+    minRefreshMs: Math.min(refreshMs, 60_000),
+    allowLoopback,
+  });
+}
+
+/**
+ * Has the keeper want what the mesh names, now and after each change.
+ * @returns the function that stops it
+ */
+export function followIssuers(mesh: Mesh, keeper: JwksKeeper, { metrics }: Witnesses): () => void {
+  let before: ReadonlySet<string> = new Set();
+  const want = (): void => {
+    const uris = wantedUris(mesh);
+    keeper.want(uris);
+    for (const uri of before) if (!uris.has(uri)) metrics.jwksLastGood.remove({ uri });
+    before = new Set(uris.keys());
+    for (const { uri, lastGoodAtMs = 0 } of keeper.status())
+      metrics.jwksLastGood.set({ uri }, lastGoodAtMs / 1_000);
+  };
+  want();
+  return mesh.subscribe(({ changes }) => {
+    if (changes.some(({ kind }) => kind === 'RequestAuthentication')) want();
+  });
+}
+
+/** Where several rules name one URI, the longest of their times counts. */
+function wantedUris(mesh: Mesh): ReadonlyMap<string, { readonly timeoutMs: number }> {
+  const wanted = new Map<string, { readonly timeoutMs: number }>();
+  for (const { policy } of mesh.list('RequestAuthentication')) {
+    for (const { keys, timeoutMs } of policy.jwtRules) {
+      if (keys.kind !== 'uri') continue;
+      const known = wanted.get(keys.uri)?.timeoutMs ?? 0;
+      wanted.set(keys.uri, { timeoutMs: Math.max(known, timeoutMs) });
     }
-    await sleep(retryMs * (0.5 + Math.random()), undefined, { signal });
   }
+  return wanted;
 }
 
-async function issuerOf(api: ApiServer, signal: AbortSignal): Promise<string> {
-  const issuer = textAt(await api.get('/.well-known/openid-configuration', { signal }), 'issuer');
-  if (issuer !== undefined) return issuer;
-  throw new Error('the API server does not say who issues its tokens: name the issuer with --token-issuer');
-}
-
-function keep(file: string, issuer: string, jwks: Jwks): void {
-  writeFileSync(`${file}.new`, `${JSON.stringify({ issuer, jwks }, undefined, 2)}\n`, { mode: 0o600 });
-  renameSync(`${file}.new`, file);
-}
-
-/** @throws Error the file is there, and is not what was written */
-function read(file: string): { issuer: string; jwks: Jwks } | undefined {
-  if (!existsSync(file)) return undefined;
-  try {
-    const { issuer, jwks } = JSON.parse(readFileSync(file, 'utf8')) as { issuer: unknown; jwks: unknown };
-    if (typeof issuer !== 'string' || issuer === '') throw new Error('it names no issuer');
-    return { issuer, jwks: parseJwks(jwks) };
-  } catch (error) {
-    throw new Error(`${file} cannot be read: ${String(error)}. Remove it; it is written anew.`, {
-      cause: error,
-    });
-  }
+function observerOf({ log, metrics, audit }: Witnesses): JwksObserver {
+  return {
+    fetched: (uri, { keys, changed, secrets, unused }): void => {
+      metrics.jwksLastGood.set({ uri }, Date.now() / 1_000);
+      if (secrets.length > 0)
+        log.error({ uri, keys: secrets }, 'an issuer publishes secret keys: their owner must replace them');
+      if (!changed) return;
+      audit.record({ event: 'jwks.changed', actor: 'jwks', uri, keys });
+      log.info({ uri, keys, unused }, 'keys of an issuer changed');
+    },
+    failed: (uri, message, { lastGoodAtMs, nextTryMs }): void => {
+      metrics.jwksFailures.inc({ uri });
+      const lastGood = lastGoodAtMs === undefined ? 'never' : new Date(lastGoodAtMs).toISOString();
+      audit.record({ event: 'jwks.failed', actor: 'jwks', uri, detail: message, lastGood });
+      const meanwhile =
+        lastGoodAtMs === undefined
+          ? 'tokens of this issuer are refused until there are keys'
+          : 'the last good keys stay in force';
+      log.warn(
+        { uri, lastGood, nextTry: new Date(nextTryMs).toISOString() },
+        `no new keys, ${meanwhile}: ${message}`,
+      );
+    },
+    notKept: (error): void => {
+      log.error({ err: error }, 'keys of issuers could not be kept for the next start');
+    },
+    listenerFailed: (error): void => {
+      log.error({ err: error }, 'a change of keys could not be passed on');
+    },
+  };
 }

@@ -180,22 +180,23 @@ function recordPolicyChanges(
   { audit, log, actor }: { audit: AuditLog; log: Logger; actor: string },
 ): void {
   for (const change of notice.changes) {
-    if (change.kind !== 'AuthorizationPolicy') continue;
-    const policy = change.after?.policy ?? change.before?.policy;
-    if (policy === undefined) continue;
-    const kind = change.before === undefined ? 'added' : change.after === undefined ? 'removed' : 'updated';
+    const object = change.after ?? change.before;
+    if (object === undefined || !('policy' in object)) continue;
+    const { kind, policy } = object;
+    const what = change.before === undefined ? 'added' : change.after === undefined ? 'removed' : 'updated';
     const workloads = mesh.workloadsOf(policy).length;
     audit.record({
       event: 'policy.changed',
       actor,
+      kind,
       policy: change.key,
-      change: kind,
+      change: what,
       digest: policy.digest,
       generation: notice.generation,
       workloads,
     });
     log.info(
-      { policy: change.key, change: kind, generation: notice.generation, workloads },
+      { kind, policy: change.key, change: what, generation: notice.generation, workloads },
       'policy changed',
     );
   }

@@ -1,9 +1,9 @@
 import { StatusWriter, type PolicyStanding, type ReplicaReports } from '../../src/cluster/index.ts';
 import type { StreamStatus } from '../../src/discovery/index.ts';
 import type { ApiServer } from '../../src/kubernetes/index.ts';
-import { namespacedKey, type Mesh } from '../../src/mesh/index.ts';
+import { namespacedKey, type Mesh, type Pod, type PolicyKind } from '../../src/mesh/index.ts';
 import { EXTENSION_CONFIG_TYPE, type Proxies } from '../../src/proxy/index.ts';
-import type { PolicyStatus } from '../../src/sources/kubernetes/index.ts';
+import { PLURALS, type PolicyStatus } from '../../src/sources/kubernetes/index.ts';
 import {
   progressOf,
   proxyStates,
@@ -67,7 +67,7 @@ export class PolicyStatuses {
     const { api, metrics, log } = this.#parts;
     const writer = new StatusWriter({
       api,
-      resources: [`authorizationpolicies.${OWN_GROUP}`],
+      resources: Object.values(PLURALS).map((plural) => `${plural}.${OWN_GROUP}`),
       standings: () => this.#standings(),
       wallMs: Date.now,
       monotonicMs: () => performance.now(),
@@ -105,19 +105,23 @@ export class PolicyStatuses {
     const selected = new Map<string, string[]>();
     for (const client of states.keys()) {
       const pod = mesh.get('Pod', client);
-      for (const policy of pod === undefined ? [] : mesh.policiesOf(pod)) {
-        const key = namespacedKey(policy.namespace, policy.name);
-        const clients = selected.get(key);
-        if (clients === undefined) selected.set(key, [client]);
-        else clients.push(client);
+      if (pod === undefined) continue;
+      for (const [kind, policies] of selecting(mesh, pod)) {
+        for (const policy of policies) {
+          const key = `${kind} ${namespacedKey(policy.namespace, policy.name)}`;
+          const clients = selected.get(key);
+          if (clients === undefined) selected.set(key, [client]);
+          else clients.push(client);
+        }
       }
     }
     return new Map(
       policies()
         .filter(isOwn)
         .map((status): [string, ReportEntry] => {
-          const { uid, generation, key } = status;
-          return [nameOf(status), { uid, generation, progress: progressOf(selected.get(key) ?? [], states) }];
+          const { uid, generation, kind, key } = status;
+          const clients = selected.get(`${kind} ${key}`) ?? [];
+          return [nameOf(status), { uid, generation, progress: progressOf(clients, states) }];
         }),
     );
   }
@@ -130,9 +134,9 @@ export class PolicyStatuses {
       const known = this.#own.policies.get(nameOf(status));
       // Not counted yet; it is looked at soon.
       if (known?.uid !== status.uid || known.generation !== status.generation) continue;
-      const { resource, namespace, name, uid, generation, issues, inForce, key } = status;
+      const { resource, namespace, name, uid, generation, kind, issues, inForce, key } = status;
       const { progress, unseenBy } = summarize(nameOf(status), status, all);
-      const together = inForce === 'this' ? warnings.of(key) : [];
+      const together = inForce === 'this' && kind === 'AuthorizationPolicy' ? warnings.of(key) : [];
       yield {
         resource,
         namespace,
@@ -148,6 +152,20 @@ export class PolicyStatuses {
       };
     }
   }
+}
+
+/** What is enforced at a pod, by kind. */
+function selecting(mesh: Mesh, pod: Pod): readonly (readonly [PolicyKind, readonly Named[]])[] {
+  return [
+    ['AuthorizationPolicy', mesh.policiesOf(pod)],
+    ['RequestAuthentication', mesh.requestAuthenticationsOf(pod)],
+    ['PeerAuthentication', mesh.peerAuthenticationsOf(pod)],
+  ];
+}
+
+interface Named {
+  readonly namespace: string;
+  readonly name: string;
 }
 
 function isOwn({ resource }: PolicyStatus): boolean {

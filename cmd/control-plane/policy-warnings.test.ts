@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Mesh, type MeshObject } from '../../src/mesh/index.ts';
 import { parseAuthorizationPolicy, renderIssues } from '../../src/policy/index.ts';
+import { LiveSettings } from './live-settings.ts';
 import { PolicyWarnings } from './policy-warnings.ts';
 
 const settings = { trustDomain: 'td', rootNamespace: 'root', defaultAction: 'deny' } as const;
@@ -31,6 +32,7 @@ const pod: MeshObject = {
 };
 
 let mesh: Mesh;
+let live: LiveSettings;
 let said: string[] = [];
 let warnings: PolicyWarnings;
 beforeEach(() => {
@@ -45,7 +47,8 @@ beforeEach(() => {
   const warn = (about: object, message: string): void => {
     said.push(`${JSON.stringify(about)} ${message}`);
   };
-  warnings = new PolicyWarnings(mesh, settings, { warn });
+  live = new LiveSettings(settings);
+  warnings = new PolicyWarnings(mesh, live, { warn });
 });
 afterEach(() => {
   warnings.close();

@@ -8,6 +8,7 @@ import {
   type Surroundings,
 } from '../../src/policy/index.ts';
 import { isTcp } from '../authz-surroundings.ts';
+import type { LiveSettings } from './live-settings.ts';
 
 /** After the push, and once for changes that come together: a namespace arrives as several files. Milliseconds. */
 const DELAY_MS = 1_000;
@@ -25,20 +26,23 @@ export interface Warned {
 /** Warns of policies that are legal and hardly meant, when they change. What was said is not said again. */
 export class PolicyWarnings {
   readonly #mesh: Mesh;
-  readonly #settings: MeshSettings;
+  readonly #settings: LiveSettings;
   readonly #log: Warned;
-  readonly #unsubscribe: () => void;
+  readonly #unsubscribe: readonly (() => void)[];
   readonly #changed = new Set<string>();
   readonly #found = new Map<string, readonly PolicyIssue[]>();
   readonly #listeners = new Set<() => void>();
   #timer: NodeJS.Timeout | undefined;
   #again: NodeJS.Timeout | undefined;
 
-  constructor(mesh: Mesh, settings: MeshSettings, log: Warned) {
+  constructor(mesh: Mesh, settings: LiveSettings, log: Warned) {
     this.#mesh = mesh;
     this.#settings = settings;
     this.#log = log;
-    this.#unsubscribe = mesh.subscribe((notice) => this.#meshChanged(notice));
+    this.#unsubscribe = [
+      mesh.subscribe((notice) => this.#meshChanged(notice)),
+      settings.onChange(() => this.#settingsChanged()),
+    ];
   }
 
   /** Of a policy, by the mesh's key. */
@@ -51,15 +55,24 @@ export class PolicyWarnings {
   }
 
   close(): void {
-    this.#unsubscribe();
+    for (const stop of this.#unsubscribe) stop();
     clearTimeout(this.#timer);
     clearTimeout(this.#again);
   }
 
   #meshChanged({ changes }: MeshNotice): void {
     for (const { kind, key } of changes) if (kind === 'AuthorizationPolicy') this.#changed.add(key);
-    if (this.#changed.size > 0) this.#timer ??= setTimeout(() => this.#judge(), DELAY_MS).unref();
+    this.#soon();
     if (this.#found.size > 0) this.#again ??= setTimeout(() => this.#judgeAgain(), AGAIN_MS).unref();
+  }
+
+  #settingsChanged(): void {
+    for (const { policy } of this.#mesh.list('AuthorizationPolicy')) this.#changed.add(keyOf(policy));
+    this.#soon();
+  }
+
+  #soon(): void {
+    if (this.#changed.size > 0) this.#timer ??= setTimeout(() => this.#judge(), DELAY_MS).unref();
   }
 
   #judgeAgain(): void {
@@ -72,7 +85,9 @@ export class PolicyWarnings {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     const keys = this.#changed;
-    const findings = Map.groupBy(findingsOf(this.#mesh, this.#settings, keys), ({ policy }) => keyOf(policy));
+    const findings = Map.groupBy(findingsOf(this.#mesh, this.#settings.current, keys), ({ policy }) =>
+      keyOf(policy),
+    );
     for (const key of keys) {
       const before = new Set(this.#found.get(key)?.map(lineOf));
       const found = findings.get(key) ?? [];
@@ -132,6 +147,7 @@ function surroundingsOf(mesh: Mesh, settings: MeshSettings): Surroundings {
   return {
     rootNamespace: settings.rootNamespace,
     trustDomains: [settings.trustDomain, ...(settings.trustDomainAliases ?? [])],
+    providers: (settings.authorizers ?? []).map(({ name }) => name),
     ...(mesh.count('Namespace') > 0 && {
       hasNamespace: (name): boolean => mesh.get('Namespace', name) !== undefined,
     }),

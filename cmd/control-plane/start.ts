@@ -4,7 +4,7 @@ import { discoveryServices, type StreamStatus } from '../../src/discovery/index.
 import { SpiffeId } from '../../src/identity/index.ts';
 import { Mesh } from '../../src/mesh/index.ts';
 import { openOperatorServer } from '../../src/operator/index.ts';
-import { Proxies, pushOrder, ResourceEncoder } from '../../src/proxy/index.ts';
+import { pushOrder } from '../../src/proxy/index.ts';
 import { envoySchema, operatorSchema } from '../schema.ts';
 import { createAuthenticator } from './authenticator.ts';
 import { publishBundle, publishedBundle } from './bundle-files.ts';
@@ -12,16 +12,13 @@ import { openCertificates } from './certificates.ts';
 import { openGrpcServer } from './grpc-server.ts';
 import type { Tell } from './home.ts';
 import { openInCluster } from './in-cluster.ts';
-import { renewForSigner, RootRotation } from './root-rotation.ts';
+import { followIssuers, openIssuerKeys } from './issuer-keys.ts';
+import { LiveSettings } from './live-settings.ts';
+import { watchMeshConfig } from './mesh-config-file.ts';
+import { RootRotation } from './root-rotation.ts';
 import { PolicyWarnings } from './policy-warnings.ts';
-import {
-  discoveryObserver,
-  issuance,
-  noticing,
-  proxiesObserver,
-  watchMesh,
-  type Witnesses,
-} from './observers.ts';
+import { discoveryObserver, issuance, noticing, watchMesh, type Witnesses } from './observers.ts';
+import { openProxies } from './open-proxies.ts';
 import { operatorHandlers } from './operator-handlers.ts';
 import { servingCredentials } from './serving-credentials.ts';
 import { openStandalone } from './standalone.ts';
@@ -80,7 +77,8 @@ async function wire(
   });
   const { directory } = config;
   closers.push(watchMesh(mesh, witnesses, directory === undefined ? 'kubernetes' : 'directory'));
-  const warnings = new PolicyWarnings(mesh, settings, log);
+  const live = new LiveSettings(settings);
+  const warnings = new PolicyWarnings(mesh, live, log);
   closers.push(() => warnings.close());
 
   const homeOptions = { config, mesh, witnesses, tell, signal, closers };
@@ -102,27 +100,21 @@ async function wire(
       log.error({ err: error }, 'the trust bundle could not be written: its files are those of before'),
     ),
   );
+  const keys = await openIssuerKeys(
+    { dataDir, nowMs, refreshMs: config.jwksRefreshMs, allowLoopback: directory !== undefined },
+    witnesses,
+  );
+  closers.push(() => keys.close());
   const schema = envoySchema();
-  const proxies = new Proxies({
-    encoder: new ResourceEncoder(schema),
-    mesh,
-    settings,
-    bundle: () => authority.bundle,
-    nowMs,
-    random: Math.random,
-    issue: ({ id }) => {
-      const end = metrics.issuanceSeconds.startTimer();
-      const svid = authority.issue(id);
-      end();
-      return svid;
-    },
-    observer: proxiesObserver(witnesses),
-  });
-  closers.push(() => proxies.close());
-  closers.push(authority.onBundleChange(() => proxies.bundleChanged()));
-  closers.push(authority.onSignerChange(() => void renewForSigner(authority, proxies, log)));
+  const proxies = openProxies({ schema, mesh, live, keys, authority, nowMs }, witnesses, closers);
 
   await home.fill();
+  closers.push(followIssuers(mesh, keys, witnesses));
+
+  if (config.meshConfig !== undefined) {
+    const { file, flags } = config.meshConfig;
+    closers.push(watchMeshConfig(file, flags, live, witnesses));
+  }
 
   const callers = new Throttle();
   const refusals = new Throttle();
@@ -214,6 +206,6 @@ async function wire(
   });
   closers.push(() => server.stop());
   server.serve();
-  await home.join({ authority, proxies, streams, rotation, warnings, id });
+  await home.join({ authority, proxies, streams, rotation, warnings, live, id });
   return `${config.listen.host}:${server.port}`;
 }

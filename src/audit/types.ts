@@ -73,6 +73,8 @@ export type AuditEvent =
   | {
       readonly event: 'policy.changed';
       readonly actor: string;
+      /** `AuthorizationPolicy`, `RequestAuthentication`, `PeerAuthentication`. */
+      readonly kind: string;
       readonly policy: string;
       readonly change: 'added' | 'updated' | 'removed';
       readonly digest: string;
@@ -95,6 +97,35 @@ export type AuditEvent =
       readonly detail: string;
       /** Refusals to this actor since its last such event that have none of their own: they were too many. */
       readonly leftOut: number;
+    }
+  | {
+      /** The settings of the mesh that a running control plane takes over. */
+      readonly event: 'settings.changed';
+      readonly actor: string;
+      /** Those that are others than before. */
+      readonly settings: readonly string[];
+      readonly after: {
+        readonly defaultAction: string;
+        readonly trustDomainAliases: readonly string[];
+        /** `name=host:port`, and `failOpen` where it is. */
+        readonly authorizers: readonly string[];
+      };
+    }
+  | {
+      /** An issuer of request tokens has other keys, or its first ones. */
+      readonly event: 'jwks.changed';
+      readonly actor: string;
+      readonly uri: string;
+      /** How many. */
+      readonly keys: number;
+    }
+  | {
+      readonly event: 'jwks.failed';
+      readonly actor: string;
+      readonly uri: string;
+      readonly detail: string;
+      /** When the keys in force were fetched; `never`: there are none, and the issuer's tokens are refused. */
+      readonly lastGood: string;
     }
   | {
       readonly event: 'push.rejected';

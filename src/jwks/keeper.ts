@@ -2,7 +2,8 @@ import { createSecureContext, getCACertificates, type SecureContext } from 'node
 import { systemResolve } from './addresses.ts';
 import { JwksError } from './errors.ts';
 import { fetchDocument, type Answer } from './fetch.ts';
-import { parseKeySet, type KeySet } from './key-set.ts';
+import type { KeySet } from '../keyset/index.ts';
+import { parseKeySet } from './key-set.ts';
 import { refreshDelayMs, retryDelayMs, type Schedule } from './schedule.ts';
 import { KeyFiles, type KeptKeys } from './store.ts';
 import type { After, JwksKeeperOptions, JwksStatus } from './types.ts';

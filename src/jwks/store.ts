@@ -3,7 +3,8 @@ import { mkdir, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeWhole } from '../files/index.ts';
 import { JwksError, reasonOf } from './errors.ts';
-import { parseKeySet, type KeySet } from './key-set.ts';
+import type { KeySet } from '../keyset/index.ts';
+import { parseKeySet } from './key-set.ts';
 
 export interface KeptKeys {
   readonly set: KeySet;

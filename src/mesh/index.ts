@@ -1,6 +1,7 @@
 export { canonicalIp } from './ip.ts';
 export { keyOf, MESH_KINDS, namespacedKey } from './keys.ts';
 export { Mesh } from './mesh.ts';
+export { POLICY_KINDS, readPolicy, renamedPolicy, type ReadPolicy } from './policy-documents.ts';
 export type {
   Labels,
   MeshChange,
@@ -13,7 +14,9 @@ export type {
   ObjectKey,
   ObjectOf,
   Pod,
+  PolicyKind,
   PolicyObject,
+  PolicyOf,
   PolicySelector,
   PolicySubject,
   Service,

@@ -1,3 +1,4 @@
+import { POLICY_KINDS } from './policy-index.ts';
 import type { MeshKind, MeshObject, ObjectKey } from './types.ts';
 
 /** Every kind, in the order in which sources best apply them: what others refer to comes first. */
@@ -6,7 +7,7 @@ export const MESH_KINDS: readonly MeshKind[] = [
   'ServiceAccount',
   'Pod',
   'Service',
-  'AuthorizationPolicy',
+  ...POLICY_KINDS,
 ];
 
 /** `namespace/name`; of cluster-scoped kinds just the name. */

@@ -266,6 +266,38 @@ describe('podsAffectedBy', () => {
     expect(affected(mesh, set(policy('elsewhere', 'p')))).toEqual([]);
   });
 
+  it('covers every kind of policy, each for itself', () => {
+    const mesh = empty();
+    mesh.update(set(web, cart));
+    const common = {
+      apiGroup: 'security.countersign.dev',
+      namespace: 'shop',
+      name: 'p',
+      digest: 'd',
+    } as const;
+    const tokens = { ...common, selector: { app: 'web' }, jwtRules: [] };
+    const peers = {
+      ...common,
+      ...{ selector: { app: 'cart' }, mode: 'STRICT' as const, ports: new Map(), createdAtMs: undefined },
+    };
+    const { namespace, name } = common;
+    expect(affected(mesh, set({ kind: 'RequestAuthentication', namespace, name, policy: tokens }))).toEqual([
+      'shop/web',
+    ]);
+    expect(affected(mesh, set({ kind: 'PeerAuthentication', namespace, name, policy: peers }))).toEqual([
+      'shop/cart',
+    ]);
+    expect(mesh.requestAuthenticationsOf(web)).toEqual([tokens]);
+    expect(mesh.requestAuthenticationsOf(cart)).toEqual([]);
+    expect(mesh.peerAuthenticationsOf(cart)).toEqual([peers]);
+    expect(mesh.policiesOf(cart)).toEqual([]);
+    expect(affected(mesh, [{ op: 'delete', kind: 'PeerAuthentication', key: 'shop/p' }])).toEqual([
+      'shop/cart',
+    ]);
+    expect(mesh.peerAuthenticationsOf(cart)).toEqual([]);
+    expect(mesh.requestAuthenticationsOf(web)).toEqual([tokens]);
+  });
+
   it('is the pods with other labels, and those that are new; not those that changed otherwise or are gone', () => {
     const mesh = empty();
     expect(affected(mesh, set(web, cart))).toEqual(['shop/cart', 'shop/web']);

@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { AuthorizationPolicy } from '../policy/index.ts';
+import type { AuthorizationPolicy, PeerAuthentication, RequestAuthentication } from '../policy/index.ts';
 import { keyOf, MESH_KINDS } from './keys.ts';
-import { SelectorIndex } from './label-index.ts';
+import { Notices } from './notices.ts';
 import { PodIndex } from './pod-index.ts';
+import { PolicyIndex } from './policy-index.ts';
 import type {
   MeshChange,
   MeshKind,
@@ -17,8 +18,6 @@ import type {
   PolicySubject,
 } from './types.ts';
 
-type Listener = (notice: MeshNotice) => void;
-
 /**
  * What exists now. Sources write whole batches; readers see a batch entirely or not at all:
  *
@@ -32,17 +31,14 @@ export class Mesh {
     MESH_KINDS.map((kind) => [kind, new Map<ObjectKey, MeshObject>()]),
   );
   readonly #pods: PodIndex;
-  readonly #policies: SelectorIndex<AuthorizationPolicy>;
-  readonly #listeners = new Set<{ readonly call: Listener }>();
-  readonly #onListenerError: (error: unknown) => void;
-  readonly #undelivered: MeshNotice[] = [];
-  #delivering = false;
+  readonly #policies: PolicyIndex;
+  readonly #notices: Notices;
   #generation = 0;
 
   constructor(options: MeshOptions) {
     this.#pods = new PodIndex(options.rootNamespace);
-    this.#policies = new SelectorIndex(options.rootNamespace);
-    this.#onListenerError = options.onListenerError ?? warnOfListener;
+    this.#policies = new PolicyIndex(options.rootNamespace);
+    this.#notices = new Notices(options.onListenerError);
   }
 
   /** 0 while empty; grows by one with each batch that changed anything. */
@@ -65,8 +61,7 @@ export class Mesh {
     for (const change of changes) this.#apply(change);
     this.#generation += 1;
     const notice: MeshNotice = { generation: this.#generation, changes };
-    this.#undelivered.push(notice);
-    this.#deliver();
+    this.#notices.deliver(notice);
     return notice;
   }
 
@@ -86,11 +81,7 @@ export class Mesh {
 
   /** @returns the function that stops it; it may be called from within the listener. */
   subscribe(listener: (notice: MeshNotice) => void): () => void {
-    const entry = { call: listener };
-    this.#listeners.add(entry);
-    return () => {
-      this.#listeners.delete(entry);
-    };
+    return this.#notices.subscribe(listener);
   }
 
   /** Undefined also when two pods claim the same UID. */
@@ -109,7 +100,17 @@ export class Mesh {
 
   /** The policies that select this pod, the root namespace's included, ordered by namespace and name. */
   policiesOf(subject: PolicySubject): readonly AuthorizationPolicy[] {
-    return this.#policies.matching(subject).sort(byNamespaceAndName);
+    return this.#policies.matching('AuthorizationPolicy', subject).sort(byNamespaceAndName);
+  }
+
+  /** As `policiesOf`. */
+  requestAuthenticationsOf(subject: PolicySubject): readonly RequestAuthentication[] {
+    return this.#policies.matching('RequestAuthentication', subject).sort(byNamespaceAndName);
+  }
+
+  /** As `policiesOf`. */
+  peerAuthenticationsOf(subject: PolicySubject): readonly PeerAuthentication[] {
+    return this.#policies.matching('PeerAuthentication', subject).sort(byNamespaceAndName);
   }
 
   /** The pods that this policy selects, ordered by namespace and name. The policy need not be in the mesh. */
@@ -124,13 +125,14 @@ export class Mesh {
   podsAffectedBy(notice: MeshNotice): ReadonlySet<ObjectKey> {
     const affected = new Set<ObjectKey>();
     for (const change of notice.changes) {
-      if (change.kind === 'AuthorizationPolicy') {
-        for (const form of [change.before, change.after]) {
-          if (form === undefined) continue;
-          for (const pod of this.#pods.byLabels.selectedBy(form.policy)) affected.add(keyOf(pod));
-        }
-      } else if (change.kind === 'Pod' && change.after !== undefined) {
-        if (isOtherSubject(change.before, change.after)) affected.add(change.key);
+      if (change.kind === 'Pod') {
+        if (change.after !== undefined && isOtherSubject(change.before, change.after))
+          affected.add(change.key);
+        continue;
+      }
+      for (const form of [change.before, change.after]) {
+        if (form === undefined || !('policy' in form)) continue;
+        for (const pod of this.#pods.byLabels.selectedBy(form.policy)) affected.add(keyOf(pod));
       }
     }
     return affected;
@@ -163,30 +165,7 @@ export class Mesh {
     if (change.after === undefined) objects.delete(change.key);
     else objects.set(change.key, change.after);
     if (change.kind === 'Pod') this.#pods.replace(change.before, change.after);
-    if (change.kind === 'AuthorizationPolicy') {
-      if (change.after === undefined) this.#policies.delete(change.key);
-      else this.#policies.set(change.key, change.after.policy);
-    }
-  }
-
-  #deliver(): void {
-    if (this.#delivering) return;
-    this.#delivering = true;
-    try {
-      for (let notice = this.#undelivered.shift(); notice !== undefined; notice = this.#undelivered.shift()) {
-        for (const listener of this.#listeners) this.#call(listener.call, notice);
-      }
-    } finally {
-      this.#delivering = false;
-    }
-  }
-
-  #call(listener: Listener, notice: MeshNotice): void {
-    try {
-      listener(notice);
-    } catch (error) {
-      this.#onListenerError(error);
-    }
+    else this.#policies.apply(change);
   }
 }
 
@@ -222,8 +201,4 @@ function byNamespaceAndName(a: Named, b: Named): number {
 function compare(a: string, b: string): number {
   if (a === b) return 0;
   return a < b ? -1 : 1;
-}
-
-function warnOfListener(error: unknown): void {
-  process.emitWarning(`A mesh listener threw: ${String(error)}`);
 }

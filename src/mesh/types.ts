@@ -1,4 +1,4 @@
-import type { AuthorizationPolicy } from '../policy/index.ts';
+import type { AuthorizationPolicy, PeerAuthentication, RequestAuthentication } from '../policy/index.ts';
 
 /** What exists now, reduced to the fields that are used. All values are immutable: a change is a new value. */
 
@@ -52,13 +52,25 @@ export interface ServicePort {
   readonly appProtocol: string;
 }
 
-/** The mesh's object for a policy: the parsed document, under its kind. */
-export interface PolicyObject {
-  readonly kind: 'AuthorizationPolicy';
-  readonly namespace: string;
-  readonly name: string;
-  readonly policy: AuthorizationPolicy;
+/** The kinds that select pods by their labels, and what their documents come to. */
+interface Policies {
+  readonly AuthorizationPolicy: AuthorizationPolicy;
+  readonly RequestAuthentication: RequestAuthentication;
+  readonly PeerAuthentication: PeerAuthentication;
 }
+
+export type PolicyKind = keyof Policies;
+export type PolicyOf<K extends PolicyKind> = Policies[K];
+
+/** The mesh's object for a policy: the parsed document, under its kind. */
+export type PolicyObject<K extends PolicyKind = PolicyKind> = {
+  [Kind in K]: {
+    readonly kind: Kind;
+    readonly namespace: string;
+    readonly name: string;
+    readonly policy: PolicyOf<Kind>;
+  };
+}[K];
 
 export type MeshObject = Namespace | ServiceAccount | Pod | Service | PolicyObject;
 export type MeshKind = MeshObject['kind'];

@@ -1,5 +1,5 @@
 import { customPlan, type CustomPlan } from './custom.ts';
-import { customFilters, type CustomFilters } from './envoy-authorizer.ts';
+import { customFilters, unlessSelected, type CustomFilters } from './envoy-authorizer.ts';
 import { principalFor, PROVEN } from './envoy-principal.ts';
 import { permissionFor } from './envoy-permission.ts';
 import { withAliases } from './aliases.ts';
@@ -58,21 +58,26 @@ export function compile(policies: readonly AuthorizationPolicy[], options: Compi
       notes.push({ rule, port: options.port, message: `${fault}: what the rule selects is denied` });
     }
   }
+  const asking = plan.asked.flatMap((policy) => compilePolicy(policy, options, notes));
   const rules = (action: Action, shadow: boolean): RbacRules | undefined => {
     const meant = policies.filter(
       (policy) =>
         (policy.action === action || (action === 'DENY' && plan.denied.has(policy))) &&
         (policy.mode === 'Shadow') === shadow,
     );
-    if (meant.length === 0) return undefined;
-    const compiled = meant.flatMap((policy) => compilePolicy(policy, options, notes));
+    const unasked =
+      action === 'DENY' && !shadow
+        ? asking.map(([name, rule]): Named => [name, unlessSelected(rule, options.protocol)])
+        : [];
+    if (meant.length === 0 && unasked.length === 0) return undefined;
+    const compiled = [...meant.flatMap((policy) => compilePolicy(policy, options, notes)), ...unasked];
     // An ALLOW filter without rules denies; the others would do nothing.
     return compiled.length === 0 && action !== 'ALLOW' ? undefined : rbacRules(action, compiled);
   };
   const enforcedAllow = rules('ALLOW', false);
   const shadowAllow = rules('ALLOW', true);
   const nothing = options.settings.defaultAction === 'deny' ? rbacRules('ALLOW', []) : undefined;
-  const custom = customPart(plan, options, notes);
+  const custom = customPart(plan, asking, options);
   return {
     ...(custom && { custom }),
     audit: filter('audit', options, rules('AUDIT', false), rules('AUDIT', true)),
@@ -88,15 +93,13 @@ export function compile(policies: readonly AuthorizationPolicy[], options: Compi
 }
 
 function customPart(
-  { asked, authorizer }: CustomPlan,
-  options: CompileOptions,
-  notes: CompileNote[],
+  { authorizer }: CustomPlan,
+  asking: readonly Named[],
+  { protocol }: CompileOptions,
 ): CustomFilters | undefined {
-  if (authorizer === undefined) return undefined;
-  const compiled = asked.flatMap((policy) => compilePolicy(policy, options, notes));
-  return compiled.length === 0
+  return authorizer === undefined || asking.length === 0
     ? undefined
-    : customFilters(rbacRules('CUSTOM', compiled), authorizer, options.protocol);
+    : customFilters(rbacRules('CUSTOM', asking), authorizer, protocol);
 }
 
 type Named = readonly [string, RbacPolicy];

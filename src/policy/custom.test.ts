@@ -4,6 +4,7 @@ import {
   authorizerCluster,
   compile,
   evaluate,
+  idleCustomFilters,
   parseAuthorizationPolicy,
   parseCases,
   parseMeshConfig,
@@ -152,10 +153,37 @@ describe('in Envoy', () => {
         status_on_error: { code: 403 },
       },
     });
-    expect(deny.typed_config.rules).toBeUndefined();
     expect(notes).toEqual([]);
     expect(filters([all]).custom).toBeUndefined();
+    // Where the pair does not run, nobody asks: the DENY filter refuses what the rule selects.
+    expect(deny.typed_config.rules).toMatchObject({
+      action: 'DENY',
+      policies: {
+        'ns[shop]-policy[p0]-rule[0]': {
+          principals: [
+            {
+              not_id: {
+                sourced_metadata: {
+                  metadata_matcher: { path: [{ key: 'countersign_custom_shadow_engine_result' }] },
+                },
+              },
+            },
+          ],
+        },
+      },
+    });
   });
+
+  it.each(['http', 'tcp'] as const)(
+    'with nobody to ask, what is selected all the same is refused: %s',
+    (protocol) => {
+      const { select, ask } = idleCustomFilters(protocol);
+      expect(select.typed_config).not.toHaveProperty('rules');
+      expect(select.typed_config).not.toHaveProperty('shadow_rules');
+      expect(ask.typed_config.rules?.action).toBe('DENY');
+      expect(JSON.stringify(ask)).toContain('countersign_custom_shadow_effective_policy_id');
+    },
+  );
 
   it('on TCP the rule loses its HTTP fields, and only gRPC can be asked', () => {
     const { custom: pair } = filters([custom('opa')], [grpc('opa')], 'tcp');

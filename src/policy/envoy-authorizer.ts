@@ -1,5 +1,13 @@
 import { metadataOf, textValue } from './envoy-matchers.ts';
-import type { ExtAuthzFilter, RbacFilter, RbacRules, StringMatcher } from './envoy-types.ts';
+import type {
+  ExtAuthzFilter,
+  Principal,
+  RbacFilter,
+  RbacPolicy,
+  RbacRules,
+  SourcedMetadata,
+  StringMatcher,
+} from './envoy-types.ts';
 import type { ExternalAuthorizer, Protocol } from './types.ts';
 
 /** The cluster under which a sidecar has to know an authorizer. */
@@ -23,29 +31,74 @@ export function customFilters(
   authorizer: ExternalAuthorizer,
   protocol: Protocol,
 ): CustomFilters {
-  const shadow = { shadow_rules: rules, shadow_rules_stat_prefix: PREFIX };
-  const select: RbacFilter =
-    protocol === 'tcp'
-      ? {
-          name: 'countersign.authz.tcp.custom',
-          typed_config: { '@type': `${TYPES}.network.rbac.v3.RBAC`, stat_prefix: PREFIX, ...shadow },
-        }
-      : {
-          name: 'countersign.authz.http.custom',
-          typed_config: { '@type': `${TYPES}.http.rbac.v3.RBAC`, rules_stat_prefix: PREFIX, ...shadow },
-        };
-  return { select, ask: extAuthz(authorizer, protocol) };
+  return { select: rbac('custom', protocol, { shadow_rules: rules }), ask: extAuthz(authorizer, protocol) };
+}
+
+/** What stands in place of the pair where no CUSTOM policy has anybody to ask. */
+export interface IdleCustomFilters {
+  /** Selects nothing. */
+  readonly select: RbacFilter;
+  /** Refuses what was selected all the same: should Envoy refuse the filter that asks, nothing passes unasked. */
+  readonly ask: RbacFilter;
+}
+
+export function idleCustomFilters(protocol: Protocol): IdleCustomFilters {
+  const unasked: RbacPolicy = {
+    permissions: [{ any: true }],
+    principals: [{ sourced_metadata: written('shadow_effective_policy_id', protocol) }],
+  };
+  const rules: RbacRules = { action: 'DENY', policies: { unasked } };
+  return { select: rbac('custom', protocol, {}), ask: rbac('ext_authz', protocol, { rules }) };
+}
+
+/**
+ * A CUSTOM rule as it stands in the DENY filter, too: it denies where the filter that selects never ran. A sidecar
+ * whose bootstrap knows nothing of the pair so refuses what it cannot ask about.
+ */
+export function unlessSelected(rule: RbacPolicy, protocol: Protocol): RbacPolicy {
+  const known = guarded[protocol].get(rule);
+  if (known !== undefined) return known;
+  const never: Principal = { not_id: { sourced_metadata: written('shadow_engine_result', protocol) } };
+  const principals = rule.principals.map((principal): Principal =>
+    'any' in principal ? never : { and_ids: { ids: [principal, never] } },
+  );
+  const made: RbacPolicy = { ...rule, principals };
+  guarded[protocol].set(rule, made);
+  return made;
+}
+
+/** Equal rules are one object: see `compile`. */
+const guarded: Readonly<Record<Protocol, WeakMap<RbacPolicy, RbacPolicy>>> = {
+  http: new WeakMap(),
+  tcp: new WeakMap(),
+};
+
+function rbac(
+  which: 'custom' | 'ext_authz',
+  protocol: Protocol,
+  rules: Pick<RbacFilter['typed_config'], 'rules' | 'shadow_rules'>,
+): RbacFilter {
+  const name = `countersign.authz.${protocol}.${which}`;
+  const shadow = { ...rules, shadow_rules_stat_prefix: PREFIX };
+  return protocol === 'tcp'
+    ? { name, typed_config: { '@type': `${TYPES}.network.rbac.v3.RBAC`, stat_prefix: PREFIX, ...shadow } }
+    : { name, typed_config: { '@type': `${TYPES}.http.rbac.v3.RBAC`, rules_stat_prefix: PREFIX, ...shadow } };
+}
+
+/** What the filter that selects has written down: a rule's name where one matched; a result whenever it ran. */
+function written(
+  what: 'shadow_effective_policy_id' | 'shadow_engine_result',
+  protocol: Protocol,
+): SourcedMetadata {
+  const filter = `envoy.filters.${protocol === 'tcp' ? 'network' : 'http'}.rbac`;
+  return metadataOf(filter, [PREFIX + what], textValue({ kind: 'present' }));
 }
 
 function extAuthz(authorizer: ExternalAuthorizer, protocol: Protocol): ExtAuthzFilter {
   const common = {
     transport_api_version: 'V3',
     stat_prefix: PREFIX,
-    filter_enabled_metadata: metadataOf(
-      `envoy.filters.${protocol === 'tcp' ? 'network' : 'http'}.rbac`,
-      [`${PREFIX}shadow_effective_policy_id`],
-      textValue({ kind: 'present' }),
-    ).metadata_matcher,
+    filter_enabled_metadata: written('shadow_effective_policy_id', protocol).metadata_matcher,
     ...(authorizer.failOpen && { failure_mode_allow: true }),
   } as const;
   if (protocol === 'tcp') {

@@ -1,6 +1,7 @@
 import { cidrRange, headerMatcher } from './envoy-matchers.ts';
 import { ANY_TOKEN, claimPrincipal, requestPrincipal } from './envoy-token.ts';
 import type { Principal, StringMatcher } from './envoy-types.ts';
+import { mappedBlock } from './ip.ts';
 import { escapeRegex } from './template.ts';
 import type { Matcher, Term } from './types.ts';
 
@@ -29,7 +30,7 @@ export function principalFor(attribute: Term['attribute'], matcher: Matcher): Pr
     case 'source.ip':
       return matcher.kind === 'cidr' ? { direct_remote_ip: cidrRange(matcher) } : undefined;
     case 'remote.ip':
-      return matcher.kind === 'cidr' ? { remote_ip: cidrRange(matcher) } : undefined;
+      return matcher.kind === 'cidr' ? remoteIp(matcher) : undefined;
     case 'request.header':
       return { header: headerMatcher(attribute.name, matcher, false) };
     case 'request.auth.principal':
@@ -43,6 +44,15 @@ export function principalFor(attribute: Term['attribute'], matcher: Matcher): Pr
 
 function not(principal: Principal): Principal {
   return { not_id: principal };
+}
+
+/** Whoever speaks for a client may name an IPv4 address in its IPv6 form, and a block must not miss that. */
+function remoteIp(matcher: Extract<Matcher, { kind: 'cidr' }>): Principal {
+  const four: Principal = { remote_ip: cidrRange(matcher) };
+  const mapped = mappedBlock(matcher);
+  return mapped === undefined
+    ? four
+    : { or_ids: { ids: [four, { remote_ip: cidrRange({ kind: 'cidr', ...mapped }) }] } };
 }
 
 function named(name: StringMatcher): Principal {

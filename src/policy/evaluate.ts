@@ -6,7 +6,8 @@ import { failures } from './explain.ts';
 import { factsOf, type Facts } from './facts.ts';
 import { ruleTest, type Test } from './match.ts';
 import type { EscapedSlashes } from './path.ts';
-import { callerKeys, RuleIndex } from './rule-index.ts';
+import { RuleIndex } from './rule-index.ts';
+import { shownBy } from './rule-keys.ts';
 import { ruleName } from './rule-name.ts';
 import { scopeRule } from './scope.ts';
 import { inForce, validityFailure } from './validity.ts';
@@ -59,12 +60,15 @@ interface Courts {
   readonly enforced: Bench;
   /** With the shadow policies enforced as well; undefined: there are none. */
   readonly shadow: Bench | undefined;
+  /** Of both: see `RuleIndex`. */
+  readonly kinds: ReadonlySet<string>;
 }
 
 /** A request as judges see it. */
 interface Hearing {
   readonly facts: Facts;
-  readonly caller: readonly string[];
+  /** See `RuleIndex`. */
+  readonly shown: readonly string[];
 }
 
 type Outcome = Pick<Decision, 'verdict' | 'decidedBy'> & { readonly judge: Judge | undefined };
@@ -92,14 +96,14 @@ export class Evaluator {
     this.#peer = peer;
   }
 
-  /** Looks at those rules only that may match the caller, and explains a denial when `nearest` or `reason` is read. */
+  /** Looks at those rules only that may match the request, and explains a denial when `nearest` or `reason` is read. */
   decide(request: Request): Decision {
     const turnedAway = this.#peer && peerRefusal(this.#peer, request);
     if (turnedAway !== undefined) return unheard(turnedAway);
     const facts = factsOf(request, this.#escapedSlashes, this.#nowMs);
     if (facts === undefined) return unheard(MALFORMED);
-    const hearing: Hearing = { facts, caller: callerKeys(facts) };
-    const { enforced, shadow } = this.#courtsFor(request.protocol);
+    const { enforced, shadow, kinds } = this.#courtsFor(request.protocol);
+    const hearing: Hearing = { facts, shown: shownBy(facts, kinds) };
     const asking = first(enforced.custom, hearing);
     const refused: Outcome | undefined =
       asking && request.authorizerSays === 'DENY'
@@ -156,10 +160,16 @@ export class Evaluator {
     if (known !== undefined) return known;
     const enforced = this.#policies.filter(({ mode }) => mode === 'Enforce');
     const tried = this.#policies.some(({ mode, action }) => mode === 'Shadow' && action !== 'AUDIT');
-    const courts: Courts = {
-      enforced: benchOf(enforced, protocol, this.#settings),
-      shadow: tried ? benchOf(this.#policies, protocol, this.#settings) : undefined,
-    };
+    const bench = benchOf(enforced, protocol, this.#settings);
+    const shadow = tried ? benchOf(this.#policies, protocol, this.#settings) : undefined;
+    const indexes = [bench, ...(shadow ? [shadow] : [])].flatMap(({ custom, audit, deny, allow }) => [
+      custom,
+      audit,
+      deny,
+      allow,
+    ]);
+    const kinds = new Set(indexes.flatMap((index) => [...index.kinds]));
+    const courts: Courts = { enforced: bench, shadow, kinds };
     this.#courts.set(protocol, courts);
     return courts;
   }
@@ -226,13 +236,13 @@ function judgeOf(
 }
 
 /** The first rule that matches. */
-function first(rules: RuleIndex<Judge>, { facts, caller }: Hearing): Judge | undefined {
-  for (const judge of rules.candidates(caller)) if (judge.matches(facts)) return judge;
+function first(rules: RuleIndex<Judge>, { facts, shown }: Hearing): Judge | undefined {
+  for (const judge of rules.candidates(shown)) if (judge.matches(facts)) return judge;
   return undefined;
 }
 
-function all(rules: RuleIndex<Judge>, { facts, caller }: Hearing): Judge[] {
-  return [...rules.candidates(caller)].filter(({ matches }) => matches(facts));
+function all(rules: RuleIndex<Judge>, { facts, shown }: Hearing): Judge[] {
+  return [...rules.candidates(shown)].filter(({ matches }) => matches(facts));
 }
 
 function once<T>(make: () => T): () => T {

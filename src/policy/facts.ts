@@ -1,5 +1,5 @@
 import { matchedValues } from './headers.ts';
-import { parseIp, type Ip } from './ip.ts';
+import { parseIp, unmapped, type Ip } from './ip.ts';
 import { normalizePath, withoutQuery, type EscapedSlashes } from './path.ts';
 import type { Attribute, Request } from './types.ts';
 
@@ -44,7 +44,7 @@ export function factsOf(
   const fullPath = http ? normalizePath(request.path ?? '/', escapedSlashes) : '';
   if (fullPath === undefined) return undefined;
   const principal = request.principal?.startsWith('spiffe://') === true ? request.principal : '';
-  const sourceIp = ipOf(request.sourceIp);
+  const sourceIp = socketIp(request.sourceIp);
   const host = http ? (request.host ?? '') : '';
   const method = http ? (request.method ?? '') : '';
   return {
@@ -56,7 +56,7 @@ export function factsOf(
     sourceIp,
     // Envoy takes the peer's address where nothing in front of it named another.
     remoteIp: request.remoteIp === undefined ? sourceIp : ipOf(request.remoteIp),
-    destinationIp: ipOf(request.destinationIp),
+    destinationIp: socketIp(request.destinationIp),
     port: request.destinationPort,
     sni: asciiLower(request.sni ?? ''),
     method,
@@ -168,6 +168,12 @@ function isStruct(value: unknown): value is Readonly<Record<string, unknown>> {
 
 function ipOf(text: string | undefined): Ip | undefined {
   return text === undefined ? undefined : parseIp(text);
+}
+
+/** Envoy reads mapped addresses of its sockets as IPv4; those that a header names it takes as they are. */
+function socketIp(text: string | undefined): Ip | undefined {
+  const ip = ipOf(text);
+  return ip && unmapped(ip);
 }
 
 interface PseudoHeaders {

@@ -1,3 +1,5 @@
+import { isIPv6 } from 'node:net';
+
 /**
  * Headers of which Envoy 1.40 keeps one value: a second one is appended behind a comma, an empty one is dropped. Of all others it keeps each
  * value, and a matcher is satisfied when any of them is. Found by asking the real Envoy about each name.
@@ -46,9 +48,14 @@ export function matchedValues(name: string, received: readonly string[]): readon
   return name === 'referer' ? combined.filter(isReferer) : combined;
 }
 
+const ABSOLUTE =
+  /^[a-z][a-z0-9+.-]*:\/\/(?:[a-z\d.-]+|\[([\da-f:.]+)(?:%\w+)?\])(?::(\d+))?(?:[/?][!"$-~]*)?#?$/i;
+const RELATIVE = /^[\w\-.~!$&'()*+,;=@%?]*(\/[\w\-.~!$&'()*+,;=@%?:/]*)?$/;
+
 /** Envoy drops a Referer that is neither an absolute URL without user and fragment nor a relative one without fragment. */
 function isReferer(value: string): boolean {
-  const authority = /^[a-z][a-z0-9+.-]*:\/\/([^/?#]+)[!-~]*$/i.exec(value)?.[1];
-  if (authority !== undefined) return !value.includes('#') && !authority.includes('@');
-  return /^[\w\-.~!$&'()*+,;=@%?]*(\/[\w\-.~!$&'()*+,;=@%?:/]*)?$/.test(value);
+  const url = ABSOLUTE.exec(value);
+  if (url === null) return RELATIVE.test(value);
+  const [, address, port = '0'] = url;
+  return (address === undefined || isIPv6(address)) && Number(port) < 65_536;
 }

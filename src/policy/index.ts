@@ -1,10 +1,16 @@
 export type * from './types.ts';
+export type * from './authn/types.ts';
 export { renderIssues } from './findings.ts';
 export { missingServiceAccounts } from './lint.ts';
 export { lintTogether, unknownSources, type PolicyIssue, type Surroundings } from './surroundings.ts';
 export { parseAuthorizationPolicy, type ParseOptions } from './parse.ts';
 export { normalizePath, type EscapedSlashes } from './path.ts';
-export { authorizerCluster, type CustomFilters } from './envoy-authorizer.ts';
+export {
+  authorizerCluster,
+  idleCustomFilters,
+  type CustomFilters,
+  type IdleCustomFilters,
+} from './envoy-authorizer.ts';
 export { parseMeshConfig, type ParsedMeshConfig } from './mesh-config.ts';
 export { JWT_METADATA } from './envoy-token.ts';
 export { parseRuleName, ruleName } from './rule-name.ts';
@@ -30,8 +36,8 @@ export {
   type RequestAuthenticationNote,
 } from './authn/envoy-jwt.ts';
 export { judge, type Circumstances, type Documents } from './authn/judgement.ts';
+export { compilePeerRequests, type PeerRequestFilter } from './authn/envoy-peer-http.ts';
 export { compilePeerModes, type CompiledPeerModes, type PeerFilter } from './authn/envoy-peer.ts';
-export { readJwks, type ReadJwks } from './authn/jwks.ts';
 export { parsePeerAuthentication } from './authn/peer-authentication.ts';
 export { resolvePeerModes } from './authn/peer-modes.ts';
 export { parseRequestAuthentication } from './authn/request-authentication.ts';

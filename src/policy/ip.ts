@@ -3,10 +3,30 @@ import ipaddr from 'ipaddr.js';
 
 export type Ip = ipaddr.IPv4 | ipaddr.IPv6;
 
-/** A strict textual address: no octal, no short forms, no zone. An IPv4-mapped IPv6 address is its IPv4 address, as in Envoy. */
+/** A strict textual address: no octal, no short forms, no zone. */
 export function parseIp(text: string): Ip | undefined {
   if (text.includes('%') || isIP(text) === 0) return undefined;
-  return ipaddr.process(text);
+  // Else the library would take `::10.0.0.1`, which is no IPv4 address, for one that is mapped.
+  return ipaddr.parse(
+    text.replace(/^::(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, ...bytes: string[]) => {
+      const [a = 0, b = 0, c = 0, d = 0] = bytes.map(Number);
+      return `0:0:0:0:0:0:${(a * 256 + b).toString(16)}:${(c * 256 + d).toString(16)}`;
+    }),
+  );
+}
+
+/** The IPv4 address that an IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) stands for; any other as it is. */
+export function unmapped(ip: Ip): Ip {
+  return ip instanceof ipaddr.IPv6 && ip.isIPv4MappedAddress() ? ip.toIPv4Address() : ip;
+}
+
+/** An IPv4 block as the IPv6 block of its mapped addresses; undefined: it is no IPv4 block. */
+export function mappedBlock({
+  address,
+  prefixLength,
+}: Pick<Cidr, 'address' | 'prefixLength'>): Pick<Cidr, 'address' | 'prefixLength'> | undefined {
+  if (isIP(address) !== 4) return undefined;
+  return { address: `::ffff:${address}`, prefixLength: prefixLength + 96 };
 }
 
 export interface Cidr {
@@ -19,22 +39,22 @@ export interface Cidr {
 /** `10.0.0.0/8`, or a bare address as /32 or /128. */
 export function parseCidr(text: string): Cidr | undefined {
   const [addressText = '', lengthText, ...rest] = text.split('/');
-  if (rest.length > 0 || isIP(addressText) === 0 || addressText.includes('%')) return undefined;
-  const given = ipaddr.parse(addressText);
+  const given = parseIp(addressText);
+  if (rest.length > 0 || given === undefined) return undefined;
   const bits = bitsOf(given);
   const length = lengthText === undefined ? bits : decimal(lengthText, bits);
   if (length === undefined) return undefined;
-  const mapped = given instanceof ipaddr.IPv6 && given.isIPv4MappedAddress() && length >= 96;
-  const ip = mapped ? given.toIPv4Address() : given;
-  const prefixLength = mapped ? length - 96 : length;
+  const ip = length >= bits - 32 ? unmapped(given) : given;
+  const prefixLength = length - bits + bitsOf(ip);
   const address = masked(ip, prefixLength);
   return { address: canonical(address), prefixLength, hostBitsSet: canonical(address) !== canonical(ip) };
 }
 
-/** Whether an address lies in a block of {@link parseCidr}. */
+/** Whether an address lies in a block of {@link parseCidr}. One that is mapped lies in IPv4 and in IPv6 blocks. */
 export function inCidr(ip: Ip, block: Ip, prefixLength: number): boolean {
-  if (ip instanceof ipaddr.IPv4) return block instanceof ipaddr.IPv4 && ip.match(block, prefixLength);
-  return block instanceof ipaddr.IPv6 && ip.match(block, prefixLength);
+  if (block instanceof ipaddr.IPv6) return ip instanceof ipaddr.IPv6 && ip.match(block, prefixLength);
+  const four = unmapped(ip);
+  return four instanceof ipaddr.IPv4 && four.match(block, prefixLength);
 }
 
 /** A block's address as it stands, mapped or not. */

@@ -104,6 +104,39 @@ describe('rules that cannot match the caller', () => {
   });
 });
 
+describe('rules that cannot match the request', () => {
+  const every = (one: (at: number) => object): object[] => Array.from({ length: 80 }, (_, at) => one(at));
+  const rules = [
+    ...every((at) => ({ to: [{ operation: { paths: [`/a/p${at}`, `/a/p${at}/*`] } }] })),
+    ...every((at) => ({ to: [{ operation: { paths: [`/t${at}/{*}`] } }] })),
+    ...every((at) => ({ to: [{ operation: { hosts: [`H${at}`] } }] })),
+    ...every((at) => ({ to: [{ operation: { ports: [String(1_000 + at)] } }] })),
+    ...every((at) => ({ from: [{ source: { ipBlocks: [`10.1.${at}.0/24`] } }] })),
+    ...every((at) => ({ when: [{ key: 'remote.ip', values: [`2001:db8:${at}::/48`] }] })),
+  ];
+  const evaluator = new Evaluator([policy('audit', { action: 'AUDIT', rules })], { settings });
+
+  it.each<[string, Partial<Request>]>([
+    ['path', { path: '/a/p7' }],
+    ['path below', { path: '/a/p7/x/y?z' }],
+    ['template', { path: '/t7/x' }],
+    ['host', { host: 'h7' }],
+    ['port', { destinationPort: 1_007 }],
+    ['block', { sourceIp: '10.1.7.3', remoteIp: '10.9.9.9' }],
+    ['block of IPv6', { remoteIp: '2001:db8:7::1' }],
+  ])('are not looked at: %s', (_name, asked) => {
+    looks.count = 0;
+    expect(evaluator.decide({ ...request, ...asked }).audited).toHaveLength(1);
+    expect(looks.count).toBe(1);
+  });
+
+  it('are not looked at: none of them matches', () => {
+    looks.count = 0;
+    evaluator.decide({ ...request, path: '/b' });
+    expect(looks.count).toBe(0);
+  });
+});
+
 const NAMES = ['td/ns/a/sa/x', 'td/ns/a/sa/y', 'old/ns/a/sa/x', 'td/ns/b/sa/x', 'td', 'td/other'];
 const few = <T>(...of: T[]): fc.Arbitrary<T[]> =>
   fc.uniqueArray(fc.constantFrom(...of), { minLength: 1, maxLength: 2 });
@@ -113,7 +146,15 @@ const source = fc.oneof(
       principals: few(...NAMES.filter((name) => name.includes('/')), 'td/*', '*/sa/x', '*'),
       notPrincipals: few('td/ns/a/sa/x', '*/sa/y'),
       trustDomains: few('td', 'old', 'o*', '*'),
-      ipBlocks: fc.constantFrom(['10.0.0.0/8'], ['11.0.0.0/8']),
+      ipBlocks: few('10.0.0.0/8', '11.0.0.0/8', '10.0.0.7', '10.0.0.0/9', '2001:db8::/32', '::/0'),
+      remoteIpBlocks: few(
+        '10.0.0.0/15',
+        '10.0.0.7',
+        '2001:db8:1::/48',
+        '2001:db8:1::1',
+        '::ffff:10.0.0.7',
+        '::/0',
+      ),
       notNamespaces: few('a', 'b*'),
     },
     { requiredKeys: [] },
@@ -127,6 +168,22 @@ const condition = fc.oneof(
   fc.record({ key: fc.constant('source.namespace'), values: few('a', 'b') }),
   fc.record({ key: fc.constant('source.namespace'), notValues: few('a', 'b') }),
   fc.record({ key: fc.constant('request.headers[x]'), values: few('1') }),
+  fc.record({ key: fc.constant('destination.port'), values: few('80', '81') }),
+  fc.record({ key: fc.constant('destination.ip'), values: few('10.0.0.8', '10.1.0.0/16') }),
+  fc.record({ key: fc.constant('remote.ip'), notValues: few('10.0.0.7') }),
+);
+const operation = fc.record(
+  {
+    methods: fc.constantFrom(['GET'], ['PUT']),
+    ports: few('80', '81'),
+    hosts: few('h', 'H', 'i', '*h', 'h*'),
+    paths: few(
+      ...['/', '/a', '/a/', '/a/b', '/a/b/', '/a/b/c', '/a*', '/a/*', '/a/b*', '/a/b/c*', '*/c', '/*', '*'],
+      ...['/{*}', '/a/{*}', '/{*}/b', '/a/b/{**}', '/a/{*}/c'],
+    ),
+    notPaths: few('/a', '/a/*'),
+  },
+  { requiredKeys: [] },
 );
 const rule = fc.record(
   {
@@ -134,7 +191,10 @@ const rule = fc.record(
       source.filter((fields) => Object.keys(fields).length > 0).map((fields) => ({ source: fields })),
       { minLength: 1, maxLength: 3 },
     ),
-    to: fc.constantFrom([{ operation: { methods: ['GET'] } }], [{ operation: { ports: ['81'] } }]),
+    to: fc.array(
+      operation.filter((fields) => Object.keys(fields).length > 0).map((fields) => ({ operation: fields })),
+      { minLength: 1, maxLength: 2 },
+    ),
     when: fc.array(condition, { minLength: 1, maxLength: 2 }),
   },
   { requiredKeys: [] },
@@ -151,6 +211,22 @@ const caller = fc.record({
   principal: fc.constantFrom(undefined, ...NAMES.map((name) => `spiffe://${name}`)),
   protocol: fc.constantFrom<Request['protocol']>('http', 'tcp'),
   headers: fc.constantFrom<Request['headers']>({}, { x: ['1'] }),
+  path: fc.constantFrom(
+    '/',
+    '/a',
+    '/a/',
+    '/ab',
+    '/a/b',
+    '/a/b/',
+    '/a/b/c',
+    '/a/b?/c',
+    '/A',
+    '/[/b',
+    '/a/[/c',
+  ),
+  host: fc.constantFrom('h', 'H', 'i', ''),
+  destinationIp: fc.constantFrom(undefined, '10.0.0.8', '10.1.0.8'),
+  remoteIp: fc.constantFrom(undefined, '10.0.0.7', '::ffff:10.0.0.7', '2001:db8:1::1', '2001:db8:2::1'),
 });
 
 describe('the indexed evaluator', () => {
@@ -166,7 +242,7 @@ describe('the indexed evaluator', () => {
           scan(policies, { ...request, ...asked }, mesh),
         );
       }),
-      { numRuns: 300 },
+      { numRuns: 500 },
     );
   });
 });

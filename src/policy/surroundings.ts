@@ -8,6 +8,8 @@ import type { AuthorizationPolicy, Issue, Matcher, Rule, Term } from './types.ts
 export interface Surroundings {
   readonly rootNamespace: string;
   readonly trustDomains?: readonly string[];
+  /** Whom CUSTOM policies can ask. */
+  readonly providers?: readonly string[];
   readonly hasNamespace?: (name: string) => boolean;
   readonly hasServiceAccount?: (namespace: string, name: string) => boolean;
   /** Whether a policy selects any pod. */
@@ -44,11 +46,19 @@ export function lintTogether(
         [
           ...unselected(policy, surroundings),
           ...unknownSources(policy, surroundings),
+          ...unknownProvider(policy, surroundings),
           ...uselessRules(policy, others, shared ?? new Effort(EFFORT)),
           ...httpOnTcp(policy, surroundings),
         ].map((issue) => ({ ...issue, policy })),
       );
   });
+}
+
+function unknownProvider({ provider }: AuthorizationPolicy, { providers }: Surroundings): Issue[] {
+  if (provider === undefined || providers === undefined || providers.includes(provider)) return [];
+  const declared = providers.length === 0 ? 'none is' : `declared: ${providers.join(', ')}`;
+  const message = `provider ${provider} is not declared in the mesh's configuration (${declared}): what the policy selects is denied`;
+  return [{ severity: 'warning', code: 'unknown-provider', path: 'spec.provider.name', message }];
 }
 
 /** Principals, namespaces, service accounts and trust domains that a policy names and that do not exist. */

@@ -1,9 +1,16 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import protobuf from 'protobufjs';
 import { describe, expect, it, vi } from 'vitest';
-import { parseAuthorizationPolicy, type AuthorizationPolicy } from '../policy/index.ts';
+import {
+  parseAuthorizationPolicy,
+  parseRequestAuthentication,
+  type AuthorizationPolicy,
+  type PeerModes,
+  type RequestAuthentication,
+} from '../policy/index.ts';
 import { ResourceEncoder } from './encoder.ts';
-import { FilterCache } from './filters.ts';
+import { FilterCache, type FilterInputs, type FilterSet } from './filters.ts';
 
 const schema = protobuf.Root.fromJSON(
   JSON.parse(
@@ -29,27 +36,36 @@ function policy(name: string, spec: object): AuthorizationPolicy {
   return parsed.policy;
 }
 
+const settings = { trustDomain: 'cluster.local', rootNamespace: 'root', defaultAction: 'deny' } as const;
+const strict: PeerModes = { mode: 'STRICT', ports: new Map(), from: [] };
+
+function cacheOf(encoder: ResourceEncoder, keys: ReadonlyMap<string, string> = new Map()): FilterCache {
+  return new FilterCache({ encoder, settings: { ...settings }, jwksOf: (uri) => keys.get(uri) });
+}
+
+function inputs(policies: readonly AuthorizationPolicy[], more: Partial<FilterInputs> = {}): FilterInputs {
+  return { policies, requestAuthentications: [], peers: strict, ...more };
+}
+
 describe('FilterCache', () => {
   it('encodes only the filter that a change touches, and gives what is equal again as the same object', () => {
     const encoder = new ResourceEncoder(schema);
     const encode = vi.spyOn(encoder, 'encode');
-    const settings = { trustDomain: 'cluster.local', rootNamespace: 'root', defaultAction: 'deny' } as const;
-    const cache = new FilterCache(encoder, settings);
-    const before = cache.get([allow('web', '/a')]);
-    expect(encode).toHaveBeenCalledTimes(6);
-    const after = cache.get([allow('web', '/b')]);
-    expect(encode).toHaveBeenCalledTimes(7);
+    const cache = cacheOf(encoder);
+    const before = cache.get(inputs([allow('web', '/a')]));
+    expect(encode).toHaveBeenCalledTimes(14);
+    const after = cache.get(inputs([allow('web', '/b')]));
+    expect(encode).toHaveBeenCalledTimes(15);
     for (const [name, filter] of after) {
       if (name === 'countersign.authz.http.allow') expect(filter.version).not.toBe(before.get(name)?.version);
       else expect(filter, name).toBe(before.get(name));
     }
     cache.keepOnly(new Set([after]));
-    cache.get([allow('web', '/a')]);
-    expect(encode, 'what nobody used any more is forgotten').toHaveBeenCalledTimes(8);
+    cache.get(inputs([allow('web', '/a')]));
+    expect(encode, 'what nobody used any more is forgotten').toHaveBeenCalledTimes(16);
   });
 
   it('gives the bytes that each policy alone would give, however often its rules were encoded before', () => {
-    const settings = { trustDomain: 'cluster.local', rootNamespace: 'root', defaultAction: 'deny' } as const;
     const fresh = (): AuthorizationPolicy =>
       policy('stays', {
         validity: { notAfter: '2027-01-31T18:00:00Z' },
@@ -62,12 +78,65 @@ describe('FilterCache', () => {
       });
     const stays = fresh();
     const bytes = (cache: FilterCache, policies: AuthorizationPolicy[]): unknown =>
-      [...cache.get(policies).values()].map(({ body }) => Buffer.from(body).toString('hex'));
-    const cache = new FilterCache(new ResourceEncoder(schema), settings);
+      [...cache.get(inputs(policies)).values()].map(({ body }) => Buffer.from(body).toString('hex'));
+    const cache = cacheOf(new ResourceEncoder(schema));
     for (const path of ['/1', '/2', '/3']) {
-      const other = new FilterCache(new ResourceEncoder(schema), { ...settings });
+      const other = cacheOf(new ResourceEncoder(schema));
       const expected = bytes(other, [fresh(), allow('web', path)]);
       expect(bytes(cache, [stays, allow('web', path)])).toEqual(expected);
     }
   });
+
+  it('other keys or other peer modes make the one filter that they shape anew', () => {
+    const encoder = new ResourceEncoder(schema);
+    const encode = vi.spyOn(encoder, 'encode');
+    const keys = new Map<string, string>();
+    const cache = cacheOf(encoder, keys);
+    const policies = [allow('web', '/a')];
+    const first = cache.get(inputs(policies, { requestAuthentications: [tokens('https://a/keys')] }));
+    expect(encode).toHaveBeenCalledTimes(14);
+    keys.set('https://a/keys', jwks('1'));
+    const withKeys = cache.get(inputs(policies, { requestAuthentications: [tokens('https://a/keys')] }));
+    keys.set('https://other/keys', jwks('2'));
+    expect(cache.get(inputs(policies, { requestAuthentications: [tokens('https://a/keys')] }))).toBe(
+      withKeys,
+    );
+    keys.set('https://a/keys', jwks('3'));
+    const rotated = cache.get(inputs(policies, { requestAuthentications: [tokens('https://a/keys')] }));
+    expect(encode).toHaveBeenCalledTimes(16);
+    expect(differing(first, withKeys)).toEqual(['countersign.authn.http.jwt']);
+    expect(differing(withKeys, rotated)).toEqual(['countersign.authn.http.jwt']);
+    const open = cache.get(inputs(policies, { peers: { ...strict, mode: 'PERMISSIVE' } }));
+    const closed = cache.get(inputs(policies));
+    expect(differing(open, closed).toSorted()).toEqual([
+      'countersign.authn.peer.http',
+      'countersign.authn.peer.plaintext',
+    ]);
+    const port = { ...strict, ports: new Map([[80, 'DISABLE' as const]]) };
+    expect(differing(cache.get(inputs(policies, { peers: port })), closed).toSorted()).toEqual([
+      'countersign.authn.peer.http',
+      'countersign.authn.peer.mtls',
+      'countersign.authn.peer.plaintext',
+    ]);
+  });
 });
+
+function differing(a: FilterSet, b: FilterSet): string[] {
+  return [...a].filter(([name, filter]) => b.get(name) !== filter).map(([name]) => name);
+}
+
+function tokens(jwksUri: string): RequestAuthentication {
+  const parsed = parseRequestAuthentication({
+    apiVersion: 'security.countersign.dev/v1',
+    kind: 'RequestAuthentication',
+    metadata: { namespace: 'shop', name: 'tokens' },
+    spec: { jwtRules: [{ issuer: 'https://a', jwksUri }] },
+  });
+  if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));
+  return parsed.policy;
+}
+
+function jwks(kid: string): string {
+  const key = generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'jwk' });
+  return JSON.stringify({ keys: [{ ...key, kid }] });
+}

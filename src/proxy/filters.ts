@@ -1,41 +1,76 @@
 import { hash } from 'node:crypto';
 import {
   compile,
+  compilePeerModes,
+  compilePeerRequests,
+  compileRequestAuthentications,
+  idleCustomFilters,
   type AuthorizationPolicy,
+  type HttpRbac,
   type MeshSettings,
-  type RbacFilter,
+  type PeerModes,
   type RbacPolicy,
   type RbacRules,
+  type RequestAuthentication,
+  type TcpRbac,
 } from '../policy/index.ts';
 import type { EncodedResource, ResourceEncoder } from './encoder.ts';
-import { EXTENSION_CONFIG_TYPE, type FilterName } from './resource-types.ts';
+import {
+  authzSlots,
+  EXTENSION_CONFIG_TYPE,
+  peerSlots,
+  TOKEN_FILTER,
+  type FilterName,
+} from './resource-types.ts';
 
-/** The authorization filters of one workload, by name. The same object for all workloads with the same policies. */
+/** The filters of one workload, by name. The same object for all workloads with the same policies, keys and modes. */
 export type FilterSet = ReadonlyMap<FilterName, EncodedResource>;
 
-/** Compiles each distinct list of policies once, whoever it selects. */
+/** All that shapes the filters of a workload, beside the settings of the mesh. */
+export interface FilterInputs {
+  /** Those that select the workload, in their stable order; so are the others. */
+  readonly policies: readonly AuthorizationPolicy[];
+  readonly requestAuthentications: readonly RequestAuthentication[];
+  readonly peers: PeerModes;
+}
+
+export interface FilterCacheOptions {
+  readonly encoder: ResourceEncoder;
+  readonly settings: MeshSettings;
+  /** The keys behind a URI, as fetched last; undefined: none yet. */
+  readonly jwksOf: (uri: string) => string | undefined;
+}
+
+/** Compiles each distinct set of inputs once, whoever it is for. */
 export class FilterCache {
   readonly #encoder: ResourceEncoder;
-  readonly #settings: MeshSettings;
+  readonly #jwksOf: FilterCacheOptions['jwksOf'];
+  #settings: MeshSettings;
   readonly #sets = new Map<string, FilterSet>();
   /** By name and content: equal filters are one object, encoded once, even where the policies differ. */
   readonly #resources = new Map<string, EncodedResource>();
 
-  constructor(encoder: ResourceEncoder, settings: MeshSettings) {
+  constructor({ encoder, settings, jwksOf }: FilterCacheOptions) {
     this.#encoder = encoder;
     this.#settings = settings;
+    this.#jwksOf = jwksOf;
   }
 
   get size(): number {
     return this.#sets.size;
   }
 
-  /** @param policies those that select the workload, in their stable order */
-  get(policies: readonly AuthorizationPolicy[]): FilterSet {
-    const key = policies.map((policy) => `${policy.namespace}/${policy.name}@${policy.digest}`).join('\n');
+  /** Compiles anew from now on. */
+  use(settings: MeshSettings): void {
+    this.#settings = settings;
+    this.#sets.clear();
+  }
+
+  get(inputs: FilterInputs): FilterSet {
+    const key = this.#keyOf(inputs);
     let set = this.#sets.get(key);
     if (set === undefined) {
-      set = this.#compile(policies);
+      set = this.#compile(inputs);
       this.#sets.set(key, set);
     }
     return set;
@@ -48,31 +83,71 @@ export class FilterCache {
     for (const [key, resource] of this.#resources) if (!live.has(resource)) this.#resources.delete(key);
   }
 
-  #compile(policies: readonly AuthorizationPolicy[]): FilterSet {
+  #keyOf({ policies, requestAuthentications, peers: { mode, ports } }: FilterInputs): string {
+    const documents = [policies, requestAuthentications].map((list) =>
+      list.map(({ namespace, name, digest }) => `${namespace}/${name}@${digest}`).join('\n'),
+    );
+    const keys = requestAuthentications.flatMap(urisOf).map((uri) => digestOfKeys(this.#jwksOf(uri)));
+    return [...documents, keys.join('\n'), `${mode} ${[...ports].join(' ')}`].join('\n\n');
+  }
+
+  #compile({ policies, requestAuthentications, peers }: FilterInputs): FilterSet {
     const set = new Map<FilterName, EncodedResource>();
     for (const protocol of ['http', 'tcp'] as const) {
-      const filters = compile(policies, { protocol, settings: this.#settings });
-      for (const action of ['audit', 'deny', 'allow'] as const) {
-        const name: FilterName = `countersign.authz.${protocol}.${action}`;
-        set.set(name, this.#resource(name, filters[action].typed_config));
+      const { custom, audit, deny, allow } = compile(policies, { protocol, settings: this.#settings });
+      const { select, ask } = custom ?? idleCustomFilters(protocol);
+      const bySlot = { custom: select, ext_authz: ask, audit, deny, allow };
+      for (const slot of authzSlots) {
+        const name: FilterName = `countersign.authz.${protocol}.${slot}`;
+        set.set(name, this.#resource(name, bySlot[slot].typed_config));
       }
+    }
+    const { filter } = compileRequestAuthentications(requestAuthentications, this.#jwksOf);
+    set.set(TOKEN_FILTER, this.#resource(TOKEN_FILTER, filter?.typed_config ?? NO_TOKENS));
+    const peerFilters = { ...compilePeerModes(peers), http: compilePeerRequests(peers) };
+    for (const slot of peerSlots) {
+      const name: FilterName = `countersign.authn.peer.${slot}`;
+      set.set(name, this.#resource(name, peerFilters[slot].typed_config));
     }
     return set;
   }
 
   /** Encoding costs many times what telling two filters apart does; a change touches one of a set's six. */
-  #resource(name: FilterName, typedConfig: RbacFilter['typed_config']): EncodedResource {
+  #resource(name: FilterName, typedConfig: TypedConfig): EncodedResource {
     const key = `${name}@${contentOf(typedConfig)}`;
     const known = this.#resources.get(key);
     if (known !== undefined) return known;
-    const resource = this.#encoder.encode(EXTENSION_CONFIG_TYPE, name, { typed_config: typedConfig });
+    const resource = this.#encoder.encode(EXTENSION_CONFIG_TYPE, name, { typed_config: { ...typedConfig } });
     this.#resources.set(key, resource);
     return resource;
   }
 }
 
+/** Where nobody's tokens are verified: everything passes. */
+const NO_TOKENS: TypedConfig = { '@type': 'type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC' };
+
+/** The addresses of the keys that a document trusts. */
+export function urisOf({ jwtRules }: RequestAuthentication): string[] {
+  return jwtRules.flatMap(({ keys }) => (keys.kind === 'uri' ? [keys.uri] : []));
+}
+
+function digestOfKeys(jwks: string | undefined): string {
+  return jwks === undefined ? '' : hash('sha256', jwks, 'base64');
+}
+
+/** Of any filter. */
+interface TypedConfig {
+  readonly '@type': string;
+}
+
+function isRbac(config: TypedConfig): config is HttpRbac | TcpRbac {
+  return config['@type'].endsWith('.rbac.v3.RBAC');
+}
+
 /** Equal for equal filters. Rules of a policy that stayed are the objects that they were: each is read once. */
-function contentOf({ rules, shadow_rules: shadow, ...rest }: RbacFilter['typed_config']): string {
+function contentOf(config: TypedConfig): string {
+  if (!isRbac(config)) return hash('sha256', JSON.stringify(config), 'base64');
+  const { rules, shadow_rules: shadow, ...rest } = config;
   const content = [rest, contentOfRules(rules), contentOfRules(shadow)];
   return hash('sha256', JSON.stringify(content), 'base64');
 }

@@ -6,7 +6,8 @@ import { SpiffeId, TrustDomain } from '../identity/index.ts';
 import { Mesh, type Pod } from '../mesh/index.ts';
 import { parseAuthorizationPolicy, type AuthorizationPolicy } from '../policy/index.ts';
 import { ResourceEncoder } from './encoder.ts';
-import { Proxies, type ProxyLease, type Workload } from './proxies.ts';
+import { Proxies } from './proxies.ts';
+import type { ProxyLease, Workload } from './proxies-types.ts';
 import { EXTENSION_CONFIG_TYPE, SECRET_TYPE } from './resource-types.ts';
 import type { ProxyChange } from './workload-proxy.ts';
 
@@ -22,6 +23,7 @@ let mesh: Mesh;
 let authority: Authority;
 let proxies: Proxies;
 let events: string[];
+const keys = new Map<string, string>();
 let issuedFor: (workload: Workload) => void;
 
 beforeEach(async () => {
@@ -38,6 +40,7 @@ beforeEach(async () => {
     encoder: new ResourceEncoder(schema),
     mesh,
     settings,
+    jwksOf: (uri) => keys.get(uri),
     bundle: () => authority.bundle,
     nowMs: Date.now,
     random: Math.random,
@@ -196,7 +199,7 @@ describe('filters', () => {
     expect(found(lease, EXTENSION_CONFIG_TYPE, name).version).not.toBe(before);
   });
 
-  it.each(['countersign.authz.http.custom', 'envoy.filters.http.rbac', ''])(
+  it.each(['countersign.authz.http.other', 'envoy.filters.http.rbac', ''])(
     'refuses the name "%s"',
     (other) => {
       expect(open(pod('web')).proxy.lookup(EXTENSION_CONFIG_TYPE, other)).toMatchObject({

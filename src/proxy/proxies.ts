@@ -1,61 +1,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { IssuedSvid } from '../authority/index.ts';
-import type { SpiffeId, TrustBundle } from '../identity/index.ts';
-import { keyOf, type Mesh, type MeshNotice, type ObjectKey, type Pod } from '../mesh/index.ts';
+import { keyOf, type MeshNotice, type ObjectKey, type Pod } from '../mesh/index.ts';
 import type { MeshSettings } from '../policy/index.ts';
 import { BundleSecrets } from './bundle-secrets.ts';
-import type { ResourceEncoder } from './encoder.ts';
-import { FilterCache, type FilterSet } from './filters.ts';
-import { SvidKeeper, type IssueReason } from './svid-keeper.ts';
+import type { FilterSet } from './filters.ts';
+import type { ProxiesOptions, ProxyLease, Workload } from './proxies-types.ts';
+import { SvidKeeper } from './svid-keeper.ts';
+import { isSame, type Entry, type Proof } from './workload-entry.ts';
+import { WorkloadFilters } from './workload-filters.ts';
 import { WorkloadProxy } from './workload-proxy.ts';
-
-export interface ProxiesOptions {
-  readonly encoder: ResourceEncoder;
-  readonly mesh: Mesh;
-  readonly settings: MeshSettings;
-  readonly bundle: () => TrustBundle;
-  readonly nowMs: () => number;
-  readonly random: () => number;
-  /** Makes an SVID for a proven workload. */
-  readonly issue: (workload: Workload) => IssuedSvid;
-  readonly observer: ProxiesObserver;
-}
-
-/** Who it is, as attestation proved it. */
-export interface Workload {
-  readonly id: SpiffeId;
-  readonly pod: Pod;
-  /** What was proven, and how each factor stood. */
-  readonly factors: readonly { readonly factor: string; readonly outcome: string }[];
-}
-
-/** One stream's proof of its workload. */
-interface Proof {
-  readonly workload: Workload;
-  /** Whether it still holds; text: why it does not. */
-  readonly recheck: () => string | undefined;
-}
-
-export interface ProxiesObserver {
-  /** @param workload of the stream whose proof allowed it */
-  issued(workload: Workload, svid: IssuedSvid, reason: IssueReason): void;
-  refused(workload: Workload, why: string): void;
-  failed(workload: Workload, error: Error): void;
-}
-
-interface Entry {
-  readonly workload: Workload;
-  readonly proxy: WorkloadProxy;
-  readonly keeper: SvidKeeper;
-  /** Proofs of the streams that are open; the SVID is renewed while any of them still holds. */
-  readonly proofs: Set<Proof>;
-}
-
-/** A stream's hold on the proxy of its pod. */
-export interface ProxyLease {
-  readonly proxy: WorkloadProxy;
-  release(): void;
-}
 
 /** About 5 ms of work. */
 const RENEWALS_AT_ONCE = 50;
@@ -68,7 +21,7 @@ const RENEWALS_AT_ONCE = 50;
 export class Proxies {
   readonly #options: ProxiesOptions;
   readonly #bundles: BundleSecrets;
-  readonly #filters: FilterCache;
+  readonly #filters: WorkloadFilters;
   /** By the pod's name. A pod made anew, or running as another account, is another workload: see `isSame`. */
   readonly #byPod = new Map<ObjectKey, Entry>();
   readonly #unsubscribe: () => void;
@@ -76,7 +29,7 @@ export class Proxies {
   constructor(options: ProxiesOptions) {
     this.#options = options;
     this.#bundles = new BundleSecrets(options.encoder, options.bundle);
-    this.#filters = new FilterCache(options.encoder, options.settings);
+    this.#filters = new WorkloadFilters(options.mesh, options);
     this.#unsubscribe = options.mesh.subscribe((notice) => this.#meshChanged(notice));
   }
 
@@ -135,6 +88,18 @@ export class Proxies {
     for (const { proxy } of this.#byPod.values()) proxy.secretsChanged();
   }
 
+  /** The mesh's settings are others: every Envoy's filters are made anew, and those that differ are pushed. */
+  settingsChanged(settings: MeshSettings): void {
+    this.#filters.use(settings);
+    for (const { proxy } of this.#byPod.values()) proxy.policiesChanged();
+  }
+
+  /** The keys behind a URI are others: those Envoys are told that verify tokens with them. */
+  keysChanged(uri: string): void {
+    for (const pod of this.#filters.podsUsing(uri)) this.#byPod.get(pod)?.proxy.policiesChanged();
+    this.#filters.tidy(this.#byPod.size, () => this.#filtersInUse());
+  }
+
   close(): void {
     this.#unsubscribe();
     for (const { keeper } of this.#byPod.values()) keeper.close();
@@ -178,7 +143,7 @@ export class Proxies {
       bundles: this.#bundles,
       svid: () => keeper.current(),
       // Labels may have changed since the pod was proven: what the mesh says now counts.
-      filters: () => this.#filters.get(mesh.policiesOf(mesh.get('Pod', keyOf(workload.pod)) ?? workload.pod)),
+      filters: () => this.#filters.of(mesh.get('Pod', keyOf(workload.pod)) ?? workload.pod),
     });
     return { workload, proxy, keeper, proofs };
   }
@@ -205,7 +170,7 @@ export class Proxies {
       if (change.kind === 'Pod') this.#podChanged(change.key, change.after);
     for (const pod of this.#options.mesh.podsAffectedBy(notice))
       this.#byPod.get(pod)?.proxy.policiesChanged();
-    if (this.#filters.size > this.#byPod.size + 64) this.#filters.keepOnly(this.#filtersInUse());
+    this.#filters.tidy(this.#byPod.size, () => this.#filtersInUse());
   }
 
   /**
@@ -230,9 +195,4 @@ export class Proxies {
     for (const { proxy } of this.#byPod.values()) if (proxy.filters !== undefined) used.add(proxy.filters);
     return used;
   }
-}
-
-/** A UID alone is not enough: the account may have changed under it, and a manifest may claim another pod's. */
-function isSame(known: Workload, proven: Workload): boolean {
-  return known.pod.uid === proven.pod.uid && known.id.equals(proven.id);
 }

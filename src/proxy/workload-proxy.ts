@@ -4,7 +4,7 @@ import type { Pod } from '../mesh/index.ts';
 import { refusedSecret, type BundleSecrets } from './bundle-secrets.ts';
 import type { EncodedResource, ResourceEncoder } from './encoder.ts';
 import type { FilterSet } from './filters.ts';
-import { EXTENSION_CONFIG_TYPE, isFilterName, SECRET_TYPE } from './resource-types.ts';
+import { EXTENSION_CONFIG_TYPE, isFilterName, offeredFilters, SECRET_TYPE } from './resource-types.ts';
 import { svidSecret } from './secrets.ts';
 
 export type ProxyLookup =
@@ -116,7 +116,7 @@ export class WorkloadProxy {
       return {
         kind: 'refused',
         code: 'NOT_FOUND',
-        reason: 'no extension has this name; there are countersign.authz.{http,tcp}.{audit,deny,allow}',
+        reason: `no extension has this name; there are ${offeredFilters}`,
       };
     }
     this.#filters ??= this.#parts.filters();

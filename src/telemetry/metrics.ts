@@ -24,6 +24,8 @@ export interface Metrics {
   readonly suspended: Gauge;
   readonly bundleWrites: Counter;
   readonly bundleConflicts: Counter;
+  readonly jwksLastGood: Gauge<'uri'>;
+  readonly jwksFailures: Counter<'uri'>;
 }
 
 const latencyBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -91,5 +93,11 @@ export function createMetrics(): Metrics {
       'bundle_conflicts_total',
       'Such objects found to be those of another mesh, and left alone',
     ),
+    jwksLastGood: gauge(
+      'jwks_last_good_seconds',
+      'When the keys in force of a token issuer were fetched (Unix time; 0: there are none)',
+      'uri',
+    ),
+    jwksFailures: counter('jwks_failures_total', 'Fetches of token issuers’ keys that failed', 'uri'),
   };
 }

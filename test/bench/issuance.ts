@@ -94,6 +94,7 @@ function orderedSecrets(authority: Authority): { readonly renew: () => void; rea
       rootNamespace: 'countersign-system',
       defaultAction: 'deny',
     },
+    jwksOf: () => undefined,
     bundle: () => authority.bundle,
     nowMs: Date.now,
     random: Math.random,

@@ -8,10 +8,18 @@ import {
   type Request,
 } from '../../src/policy/index.ts';
 import { Mesh, type MeshObject } from '../../src/mesh/index.ts';
-import { FilterCache, ResourceEncoder, type FilterSet } from '../../src/proxy/index.ts';
+import { ResourceEncoder, WorkloadFilters, type FilterSet } from '../../src/proxy/index.ts';
 import { envoySchema } from '../../cmd/schema.ts';
 import type { BenchSize } from './options.ts';
-import { callerOf, callerPolicies, openPolicy, policySet, requestOf, type PolicySet } from './policy-set.ts';
+import {
+  anybodyPolicies,
+  callerOf,
+  callerPolicies,
+  openPolicy,
+  policySet,
+  requestOf,
+  type PolicySet,
+} from './policy-set.ts';
 import { compareRates, type RatePair } from './rates.ts';
 import { row, type Row } from './row.ts';
 
@@ -44,7 +52,7 @@ export function compileRows(size: BenchSize): readonly Row[] {
           () => {
             // Copies: nothing that is known of a policy object holds for them.
             const fresh = meshOf(set.policies.map((policy) => ({ ...policy })));
-            filtersOf(new FilterCache(encoder, settings), fresh, set.workloads);
+            filtersOf(workloadFilters(fresh, encoder), set.workloads);
           },
           { ...size, batch: 1 },
         ),
@@ -86,6 +94,28 @@ export function evaluateRows(size: BenchSize): readonly Row[] {
       { ...size, batch: 100 },
     );
   };
+  const denied = (by: 'path' | 'host' | 'port' | 'block'): Row => {
+    const other = new Evaluator(anybodyPolicies(RULES, by), { settings });
+    const stranger = requests.map(({ denied: request }) => ({ ...request, path: '/other/1' }));
+    const byHandTest = byHand(0);
+    const rates = compareRates(
+      inTurn(
+        stranger.map((request) => [request, byHandTest]),
+        (test, request) => {
+          if (test(request)) throw new Error('by hand: not DENY');
+        },
+      ),
+      inTurn(
+        stranger.map((request) => [request, other]),
+        (product, request) => {
+          if (product.decide(request).verdict !== 'DENY') throw new Error('evaluated: not DENY');
+        },
+      ),
+      { ...size, batch: 100 },
+    );
+    const what = `the same, rules for anybody, each for one ${by}`;
+    return row({ ...common, name: `evaluate-${by}`, what, ...rates });
+  };
   return [
     row({ ...common, name: 'evaluate', what: `decisions over ${RULES} rules, allowed`, ...asked('allowed') }),
     row({
@@ -94,6 +124,7 @@ export function evaluateRows(size: BenchSize): readonly Row[] {
       what: 'the same, callers whom no rule names',
       ...asked('denied'),
     }),
+    ...(['path', 'host', 'port', 'block'] as const).map(denied),
   ];
 }
 
@@ -107,8 +138,12 @@ function objectOf(policy: AuthorizationPolicy): MeshObject {
   return { kind: 'AuthorizationPolicy', namespace: policy.namespace, name: policy.name, policy };
 }
 
-function filtersOf(cache: FilterCache, mesh: Mesh, workloads: PolicySet['workloads']): Set<FilterSet> {
-  return new Set(workloads.map((workload) => cache.get(mesh.policiesOf(workload))));
+function workloadFilters(mesh: Mesh, encoder: ResourceEncoder): WorkloadFilters {
+  return new WorkloadFilters(mesh, { encoder, settings, jwksOf: () => undefined });
+}
+
+function filtersOf(filters: WorkloadFilters, workloads: PolicySet['workloads']): Set<FilterSet> {
+  return new Set(workloads.map((workload) => filters.of(workload)));
 }
 
 type Lists = readonly (readonly AuthorizationPolicy[])[];
@@ -139,8 +174,8 @@ function changed(
   encoder: ResourceEncoder,
 ): { readonly lists: Lists; readonly next: () => void } {
   const mesh = meshOf(set.policies);
-  const cache = new FilterCache(encoder, settings);
-  filtersOf(cache, mesh, set.workloads);
+  const filters = workloadFilters(mesh, encoder);
+  filtersOf(filters, set.workloads);
   const namespace = 'team-0';
   const touched = set.workloads.filter((workload) => workload.namespace === namespace);
   let version = 0;
@@ -149,7 +184,7 @@ function changed(
     next: () => {
       version += 1;
       mesh.update([{ op: 'set', object: objectOf(openPolicy(namespace, `/metrics/${version}`)) }]);
-      filtersOf(cache, mesh, touched);
+      filtersOf(filters, touched);
     },
   };
 }

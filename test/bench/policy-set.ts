@@ -48,6 +48,24 @@ export function callerPolicies(rules: number): readonly AuthorizationPolicy[] {
   );
 }
 
+/** The same number of rules for anybody, each for one path, one host, one port or one block of addresses. */
+export function anybodyPolicies(
+  rules: number,
+  by: 'path' | 'host' | 'port' | 'block',
+): readonly AuthorizationPolicy[] {
+  const one = {
+    path: (at: number) => ({ to: [operation(['GET'], [`/orders/${at}`, `/orders/${at}/*`])] }),
+    host: (at: number) => ({ to: [{ operation: { hosts: [`orders-${at}.shop`] } }] }),
+    port: (at: number) => ({ to: [{ operation: { ports: [String(10_000 + at)] } }] }),
+    block: (at: number) => ({ from: [{ source: { ipBlocks: [`10.${1 + (at >> 8)}.${at & 255}.0/24`] } }] }),
+  }[by];
+  const all = Array.from({ length: rules }, (_, at) => one(at));
+  const share = Math.ceil(rules / 10);
+  return Array.from({ length: 10 }, (_, at) =>
+    parse('shop', `orders-${at}`, { rules: all.slice(at * share, (at + 1) * share) }),
+  );
+}
+
 export function callerOf(at: number): string {
   return `spiffe://cluster.local/ns/team-${at % 10}/sa/caller-${at}`;
 }

@@ -139,6 +139,7 @@ describe('an event tells of', () => {
         ...stamp,
         event: 'policy.changed',
         actor: 'directory',
+        kind: 'AuthorizationPolicy',
         policy: 'shop/life',
         change,
         digest: isDigest,

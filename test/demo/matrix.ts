@@ -60,6 +60,6 @@ function notesOf({ audited_by: audited, shadow_denied_by: shadow, status }: Acce
 /** Past the sidecar's back: a caller that shows no certificate does not even reach a rule. */
 async function showPlaintext(checks: Checks): Promise<void> {
   const { status } = await call({ host: memberNamed('cart').ip, port: 8_080, path: '/items' });
-  const outcome = status === 0 ? 'connection refused by TLS' : `HTTP ${status}`;
+  const outcome = status === 0 ? 'connection refused' : `HTTP ${status}`;
   say(`  ${bold('without mTLS')}, straight to cart's sidecar: ${outcome} ${checks.check(status === 0)}`);
 }

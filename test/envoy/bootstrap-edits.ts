@@ -46,3 +46,24 @@ export function wrongFilterType(bootstrap: string): string {
     if (object['name'] === 'countersign.authz.http.allow') object['name'] = 'countersign.authz.tcp.allow';
   });
 }
+
+/** As it was written before there were CUSTOM filters: neither their slots nor the authorizers' clusters. */
+export function beforeCustom(bootstrap: string): string {
+  const old = (name: unknown): boolean =>
+    /\.(custom|ext_authz)$|^countersign\.authorizer\./u.test(String(name));
+  return editEach(bootstrap, (object) => {
+    for (const [key, list] of Object.entries(object))
+      if (Array.isArray(list)) object[key] = list.filter((entry: Tree) => !old(entry['name']));
+  });
+}
+
+/** Written when the mesh's configuration declared no authorizer. */
+export function withoutAuthorizers(bootstrap: string): string {
+  return editEach(bootstrap, (object) => {
+    const { clusters } = object;
+    if (Array.isArray(clusters))
+      object['clusters'] = clusters.filter(
+        (cluster: Tree) => !String(cluster['name']).startsWith('countersign.authorizer.'),
+      );
+  });
+}

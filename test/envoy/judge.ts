@@ -159,7 +159,8 @@ function nameOf(rule: RuleRef | undefined): string | undefined {
   return rule && ruleName(rule);
 }
 
-function parsePolicies(text: string): AuthorizationPolicy[] {
+/** The AuthorizationPolicies of a YAML text. */
+export function parsePolicies(text: string): AuthorizationPolicy[] {
   return parseAllDocuments(text).map((document) => {
     const parsed = parseAuthorizationPolicy(document.toJS());
     if (!parsed.ok) throw new Error(JSON.stringify(parsed.issues));

@@ -45,6 +45,8 @@ export interface TestMeshOptions {
   readonly xds?: 'sotw' | 'delta';
   /** Of the control plane. */
   readonly flags?: readonly string[];
+  /** The mesh's configuration file, as YAML; the control plane follows it, and bootstraps are made from it. */
+  readonly meshConfig?: string;
   /** Of `countersign bootstrap`. */
   readonly bootstrapFlags?: readonly string[];
 }
@@ -96,10 +98,11 @@ export class TestMesh {
     const { policies = {} } = options;
     for (const [name, text] of Object.entries(typeof policies === 'function' ? policies(ip) : policies))
       writeManifest(join(manifests, 'policies', `${name}.yaml`), text);
+    if (options.meshConfig !== undefined) writeManifest(configFile(folder), options.meshConfig);
     const controlPlane = await TestControlPlane.start({
       directory: manifests,
       dataDir: join(folder, 'data'),
-      flags: ['--trust-domain', trustDomain, ...(options.flags ?? [])],
+      flags: ['--trust-domain', trustDomain, ...configFlags(folder, options), ...(options.flags ?? [])],
     });
     const mesh = new TestMesh(folder, subnet, controlPlane, options);
     try {
@@ -120,7 +123,8 @@ export class TestMesh {
   async startSidecar(pod: string, token?: string): Promise<TestEnvoy> {
     const { serves = [], calls = [], edit, xds = this.#options.xds ?? 'delta' } = this.#podOf(pod);
     const ip = this.ip(pod);
-    const flags = ['--xds', xds, '--source-address', ip, ...(this.#options.bootstrapFlags ?? [])];
+    const flags = ['--xds', xds, '--source-address', ip];
+    flags.push(...configFlags(this.folder, this.#options), ...(this.#options.bootstrapFlags ?? []));
     for (const protocol of serves) {
       const app = await (protocol === 'http' ? httpApp(pod) : echoApp());
       this.#apps.push(app);
@@ -187,6 +191,11 @@ export class TestMesh {
     return await call({ ...this.wayOut(from, options.way), ...options });
   }
 
+  /** Replaces the mesh's configuration. */
+  writeConfig(text: string): void {
+    writeManifest(configFile(this.folder), text);
+  }
+
   writePolicy(name: string, text: string): void {
     writeManifest(join(this.manifests, 'policies', `${name}.yaml`), text);
   }
@@ -216,6 +225,14 @@ export class TestMesh {
     if (found === undefined) throw new Error(`there is no pod ${name} in the mesh`);
     return found;
   }
+}
+
+function configFile(folder: string): string {
+  return join(folder, 'mesh.yaml');
+}
+
+function configFlags(folder: string, { meshConfig }: TestMeshOptions): readonly string[] {
+  return meshConfig === undefined ? [] : ['--mesh-config', configFile(folder)];
 }
 
 function addressIn(subnet: string, index: number): string {

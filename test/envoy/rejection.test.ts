@@ -66,7 +66,7 @@ describe.each(['sotw', 'delta'] as const)('an Envoy rejects what it is sent, %s 
         .flatMap(({ resources }) => resources.filter(isFilter));
       const good = filters.filter(({ acknowledged, rejection }) => acknowledged && rejection === '');
       const bad = filters.filter(({ rejection }) => rejection !== '');
-      return good.length === 2 && bad.length === 1 && bad[0]?.name === filter ? true : undefined;
+      return good.length === 4 && bad.length === 1 && bad[0]?.name === filter ? true : undefined;
     });
   });
 

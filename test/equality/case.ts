@@ -1,7 +1,7 @@
 import type { Protocol } from '../../src/policy/index.ts';
 import type { Peer } from './world.ts';
 
-/** Policies of one workload, and how they are enforced. `$PORT` stands for the listener's port. */
+/** Policies of one workload, and how they are enforced. `$PORT` stands for the listener's port, `$NOW` for the time. */
 export interface PolicySet {
   readonly protocol: Protocol;
   readonly defaultAction: 'allow' | 'deny';
@@ -9,8 +9,31 @@ export interface PolicySet {
   readonly portKnown: boolean;
   /** `td2` is another name of the mesh's trust domain, `td1`. */
   readonly aliases?: boolean;
+  /** Verify the tokens of end users. `$KEYS0`, `$KEYS1`: the issuers' keys, `$KEYS2`: both. */
+  readonly authentications?: readonly AuthenticationDocument[];
   /** AuthorizationPolicy documents. */
   readonly documents: readonly PolicyDocument[];
+}
+
+export interface AuthenticationDocument {
+  readonly apiVersion: string;
+  readonly kind: 'RequestAuthentication';
+  readonly metadata: { readonly name: string; readonly namespace: string };
+  readonly spec: { readonly jwtRules?: readonly Readonly<Record<string, unknown>>[] };
+}
+
+export type TokenPlace =
+  | { readonly kind: 'header'; readonly name: string; readonly prefix: string }
+  | { readonly kind: 'param' | 'cookie'; readonly name: string };
+
+/** A token of an end user, in one place of a request. */
+export interface Token {
+  readonly place: TokenPlace;
+  /** Which of the two issuers' keys signs it. */
+  readonly key: number;
+  /** Whether now is within its times. */
+  readonly time: 'good' | 'over' | 'early';
+  readonly claims: Readonly<Record<string, unknown>>;
 }
 
 export interface PolicyDocument {
@@ -27,6 +50,8 @@ export interface PolicyDocument {
 export interface PolicySpec {
   readonly action?: string;
   readonly mode?: string;
+  /** Of CUSTOM: one of `AUTHORIZERS`, or a name that nobody has. */
+  readonly provider?: { readonly name: string };
   readonly validity?: { readonly notBefore?: string; readonly notAfter?: string };
   readonly rules?: readonly RuleDocument[];
 }
@@ -61,8 +86,16 @@ export interface Asked {
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** X-Forwarded-For, sent to a listener that believes it. */
   readonly forwardedFor: string | undefined;
-  /** Payload of a valid token that is sent along. */
+  /** Address that a PROXY protocol header names as the client's, sent to a listener that believes it. */
+  readonly proxied?: string | undefined;
+  /** Sent to sets with authentications. */
+  readonly tokens?: readonly Token[];
+  /** Payload of a token that is valid in sets without authentications. */
   readonly claims?: Readonly<Record<string, unknown>> | undefined;
+  /** Dynamic metadata that a filter in front writes down, by its namespace and key: one of `METADATA`. */
+  readonly metadata?: Readonly<Record<string, Readonly<Record<string, unknown>>>> | undefined;
+  /** What the external authorizer says if it is asked. Absent: yes. */
+  readonly authorizer?: 'ALLOW' | 'DENY' | undefined;
 }
 
 /** One question to both judges. */
@@ -73,9 +106,11 @@ export interface Pair {
 
 /** A judgement in words that both judges use. Rules by their names inside Envoy. */
 export interface Verdict {
-  /** `REFUSED`: answered 400 before any policy was asked. */
-  readonly verdict: 'ALLOW' | 'DENY' | 'REFUSED';
+  /** `REFUSED`: answered 400 before any policy was asked. `UNAUTHENTICATED`: 401, for what it shows as a token. */
+  readonly verdict: 'ALLOW' | 'DENY' | 'REFUSED' | 'UNAUTHENTICATED';
   readonly rule?: string | undefined;
+  /** The CUSTOM rule that sends the request to an external authorizer. */
+  readonly asked?: string | undefined;
   /** The first AUDIT rule that matched. */
   readonly audited?: string | undefined;
   readonly shadow?: { readonly verdict: 'ALLOW' | 'DENY'; readonly rule?: string | undefined } | undefined;

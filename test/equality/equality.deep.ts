@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { describe, it } from 'vitest';
-import { fromEnvironment, proveEqual } from './proof.ts';
+import { fromEnvironment } from '../setup/environment.ts';
+import { proveEqual } from './proof.ts';
 
 const seed = fromEnvironment('EQUALITY_SEED', randomInt(2 ** 32));
 const pairs = fromEnvironment('EQUALITY_PAIRS', 200_000);

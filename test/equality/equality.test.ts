@@ -1,5 +1,6 @@
 import { describe, it } from 'vitest';
-import { fromEnvironment, proveEqual } from './proof.ts';
+import { fromEnvironment } from '../setup/environment.ts';
+import { proveEqual } from './proof.ts';
 
 const seed = fromEnvironment('EQUALITY_SEED', 20_261_122);
 const pairs = fromEnvironment('EQUALITY_PAIRS', 5_000);

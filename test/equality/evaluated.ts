@@ -1,21 +1,27 @@
 import {
   compile,
+  compileRequestAuthentications,
   Evaluator,
   normalizePath,
   parseAuthorizationPolicy,
+  parseRequestAuthentication,
   policiesFor,
   renderIssues,
   ruleName,
   type AuthorizationPolicy,
   type CompiledFilters,
   type CompileOptions,
+  type Issue,
+  type JwtAuthnFilter,
   type MeshSettings,
   type Request,
+  type RequestAuthentication,
   type RuleRef,
 } from '../../src/policy/index.ts';
+import { authenticate, withTokens } from './authenticated.ts';
 import type { Asked, PolicySet, Verdict } from './case.ts';
-import { doorOf, sourceOf } from './envoy/connect.ts';
-import { DOOR_ADDRESSES, withPort } from './world.ts';
+import { destinationOf, doorOf, remoteOf, sourceOf } from './envoy/connect.ts';
+import { AUTHORIZERS, inThisRun } from './world.ts';
 
 /** Whose filters are compiled: a pod that policies of two namespaces select. */
 const TARGET = { namespace: 'a', labels: { app: 'x' } };
@@ -23,13 +29,14 @@ const TARGET = { namespace: 'a', labels: { app: 'x' } };
 export type Compiler = (
   policies: readonly AuthorizationPolicy[],
   options: CompileOptions,
-) => Pick<CompiledFilters, 'audit' | 'deny' | 'allow'>;
+) => Pick<CompiledFilters, 'custom' | 'audit' | 'deny' | 'allow'>;
 
 /** A set's policies, read by Countersign's parser, for one port. @throws Error where the parser refuses one */
 export class EvaluatedSet {
   readonly set: PolicySet;
   readonly port: number;
   readonly policies: readonly AuthorizationPolicy[];
+  readonly authentications: readonly RequestAuthentication[];
   readonly #settings: MeshSettings;
   readonly #evaluator: Evaluator;
 
@@ -40,14 +47,14 @@ export class EvaluatedSet {
       trustDomain: 'td1',
       rootNamespace: 'root',
       defaultAction: set.defaultAction,
+      authorizers: AUTHORIZERS,
       ...(set.aliases === true && { trustDomainAliases: ['td2'] }),
     };
-    const parsed = withPort(set.documents, port).map((document) => {
-      const result = parseAuthorizationPolicy(document);
-      if (!result.ok) throw new Error(`${renderIssues(result.issues)}\n${JSON.stringify(document)}`);
-      return result.policy;
-    });
+    const { documents, authentications = [] } = inThisRun(set, port);
+    const parsed = documents.map((document) => read(document, parseAuthorizationPolicy(document)));
     this.policies = policiesFor(parsed, TARGET, this.#settings);
+    const verifying = authentications.map((document) => read(document, parseRequestAuthentication(document)));
+    this.authentications = policiesFor(verifying, TARGET, this.#settings);
     this.#evaluator = new Evaluator(this.policies, { settings: this.#settings, nowMs: Date.now });
   }
 
@@ -60,16 +67,34 @@ export class EvaluatedSet {
     });
   }
 
+  /** Absent: nobody's tokens are verified. */
+  verifying(): JwtAuthnFilter | undefined {
+    return compileRequestAuthentications(this.authentications, () => undefined).filter;
+  }
+
   /** What Countersign's evaluator says. */
   verdict(asked: Asked): Verdict {
-    const request = requestOf(withPort(asked, this.port), this.set.protocol, this.port);
-    if (request.protocol === 'http' && normalizePath(request.path ?? '') === undefined) {
-      return { verdict: 'REFUSED' };
-    }
-    const { verdict, decidedBy, audited, shadow } = this.#evaluator.decide(request);
+    // Tokens keep their texts: they are not copied.
+    const here = { ...inThisRun(asked, this.port), tokens: asked.tokens ?? [] };
+    const { protocol } = this.set;
+    const sent = requestOf({ ...here, ...withTokens(here) }, protocol, this.port);
+    if (protocol === 'http' && normalizePath(sent.path ?? '') === undefined) return { verdict: 'REFUSED' };
+    // CUSTOM comes before tokens are looked at, and headers cleared; all other rules come behind.
+    const { asks } = this.#evaluator.decide(sent);
+    const authorizerSays = asks && answerOf(asks.provider, asked);
+    const verifies = this.authentications.length > 0 && authorizerSays !== 'DENY';
+    const seen = verifies ? authenticate(here, this.authentications) : undefined;
+    if (verifies && seen === undefined) return { verdict: 'UNAUTHENTICATED', asked: nameOf(asks?.rule) };
+    const behind = seen && { path: seen.path, headers: seen.headers, claims: seen.claims as Asked['claims'] };
+    const request = behind === undefined ? sent : requestOf({ ...here, ...behind }, protocol, this.port);
+    const { verdict, decidedBy, audited, shadow } = this.#evaluator.decide({
+      ...request,
+      authorizerSays: authorizerSays ?? 'ALLOW',
+    });
     return {
       verdict,
       rule: nameOf(decidedBy),
+      asked: nameOf(asks?.rule),
       audited: nameOf(audited[0]),
       shadow: shadow && { verdict: shadow.verdict, rule: nameOf(shadow.decidedBy) },
     };
@@ -80,6 +105,20 @@ export class EvaluatedSet {
     const shadow = this.policies.filter(({ mode, action }) => mode === 'Shadow' && action !== 'AUDIT');
     return { any: shadow.length > 0, allow: shadow.some(({ action }) => action === 'ALLOW') };
   }
+}
+
+function read<T>(
+  document: unknown,
+  parsed: { ok: true; policy: T } | { ok: false; issues: readonly Issue[] },
+): T {
+  if (parsed.ok) return parsed.policy;
+  throw new Error(`${renderIssues(parsed.issues)}\n${JSON.stringify(document)}`);
+}
+
+/** What comes of asking: one who is away says nothing, and the mesh's configuration has a word for that. */
+function answerOf(provider: string, { authorizer = 'ALLOW' }: Asked): 'ALLOW' | 'DENY' {
+  if (provider === 'away') return 'DENY';
+  return provider === 'open' ? 'ALLOW' : authorizer;
 }
 
 function nameOf(rule: RuleRef | undefined): string | undefined {
@@ -93,10 +132,11 @@ export function requestOf(asked: Asked, protocol: 'http' | 'tcp', port: number):
     protocol,
     principal: principalOf(asked),
     sourceIp: sourceOf(asked, door),
-    remoteIp: door === 'forwarded' ? asked.forwardedFor : undefined,
-    destinationIp: DOOR_ADDRESSES[door],
+    remoteIp: remoteOf(asked, door),
+    destinationIp: destinationOf(asked, door),
     destinationPort: port,
     sni: door === 'plaintext' ? undefined : asked.sni,
+    ...(asked.metadata && { filterMetadata: asked.metadata }),
   };
   const { method, path, host } = asked;
   if (protocol === 'http') {

@@ -7,21 +7,18 @@ const LEAST: Readonly<Record<string, number>> = {
   'http ALLOW by rule': 0.05,
   'http DENY by rule': 0.05,
   'http DENY by default': 0.1,
-  'http refused': 0.01,
+  'http REFUSED': 0.01,
+  'http UNAUTHENTICATED': 0.01,
+  'ALLOW by rule token': 0.003,
   'tcp ALLOW by rule': 0.002,
   'tcp DENY by rule': 0.005,
+  asked: 0.02,
+  metadata: 0.01,
+  proxied: 0.02,
   audited: 0.02,
   'shadow differs': 0.03,
   unproven: 0.05,
 };
-
-/** A number from the environment, or another where there is none. @throws Error where it is no number */
-export function fromEnvironment(name: string, otherwise: number): number {
-  const text = process.env[name];
-  if (text === undefined || text === '') return otherwise;
-  if (/^\d{1,10}$/u.test(text)) return Number(text) >>> 0;
-  throw new Error(`${name}: expected a whole number, found ${JSON.stringify(text)}`);
-}
 
 /** Fails with the first mismatch, in its smallest form and with the seed that replays it. */
 export async function proveEqual(seed: number, pairs: number): Promise<void> {

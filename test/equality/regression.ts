@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { parseAllDocuments } from 'yaml';
-import type { Asked, PolicyDocument, PolicySet, Verdict } from './case.ts';
+import type { Asked, AuthenticationDocument, PolicyDocument, PolicySet, Verdict } from './case.ts';
 import { SVIDS } from './world.ts';
 
 /** A pair on which the two judges once differed, and what both must say. */
@@ -24,7 +24,11 @@ export const PLAIN: Asked = {
   host: 'a',
   headers: [],
   forwardedFor: undefined,
+  proxied: undefined,
+  tokens: [],
   claims: undefined,
+  metadata: undefined,
+  authorizer: undefined,
 };
 
 interface File {
@@ -33,6 +37,8 @@ interface File {
   readonly defaultAction?: PolicySet['defaultAction'];
   readonly portKnown?: boolean;
   readonly aliases?: boolean;
+  /** `jwtRules` of a document each. */
+  readonly authentications?: readonly (readonly Readonly<Record<string, unknown>>[])[];
   /** A document, or its spec alone, of the policy `p<index>` in namespace `a`. */
   readonly policies: readonly (PolicyDocument | PolicyDocument['spec'])[];
   readonly cases: readonly { readonly asked: Written; readonly verdict: Verdict }[];
@@ -49,14 +55,15 @@ export function regressions(): Regression[] {
     .map((document) => readFile(document.toJS() as File));
 }
 
-function readFile({ name, protocol, defaultAction, portKnown, aliases, policies, cases }: File): Regression {
+function readFile({ name, policies, cases, authentications, ...file }: File): Regression {
   return {
     name,
     set: {
-      protocol: protocol ?? 'http',
-      defaultAction: defaultAction ?? 'deny',
-      portKnown: portKnown ?? false,
-      aliases: aliases ?? false,
+      protocol: file.protocol ?? 'http',
+      defaultAction: file.defaultAction ?? 'deny',
+      portKnown: file.portKnown ?? false,
+      aliases: file.aliases ?? false,
+      ...(authentications && { authentications: authentications.map(asAuthentication) }),
       documents: policies.map((policy, index) => ('kind' in policy ? policy : asDocument(policy, index))),
     },
     cases: cases.map(({ asked, verdict }) => ({ asked: { ...PLAIN, ...asked }, verdict })),
@@ -69,5 +76,17 @@ function asDocument(spec: PolicyDocument['spec'], index: number): PolicyDocument
     kind: 'AuthorizationPolicy',
     metadata: { name: `p${index}`, namespace: 'a' },
     spec,
+  };
+}
+
+function asAuthentication(
+  jwtRules: readonly Readonly<Record<string, unknown>>[],
+  index: number,
+): AuthenticationDocument {
+  return {
+    apiVersion: 'security.istio.io/v1',
+    kind: 'RequestAuthentication',
+    metadata: { name: `r${index}`, namespace: 'a' },
+    spec: { jwtRules },
   };
 }

@@ -112,6 +112,10 @@ function smallerSet(set: PolicySet): PolicySet[] {
   return [
     ...(set.documents.length > 1 ? without(set.documents).map((documents) => ({ ...set, documents })) : []),
     ...(set.portKnown ? [{ ...set, portKnown: false }] : []),
+    ...without(set.authentications ?? []).map((authentications) => ({ ...set, authentications })),
+    ...inside(set.authentications ?? [], ({ spec, ...document }) =>
+      without(spec.jwtRules ?? []).map((jwtRules) => ({ ...document, spec: { jwtRules } })),
+    ).map((authentications) => ({ ...set, authentications })),
     ...(set.aliases === true ? [{ ...set, aliases: false }] : []),
     ...(set.defaultAction === 'allow' ? [{ ...set, defaultAction: 'deny' as const }] : []),
     ...inside(set.documents, smallerDocument).map((documents) => ({ ...set, documents })),
@@ -129,6 +133,7 @@ function smallerAsked(asked: Asked): Asked[] {
       ...asked,
       claims: Object.fromEntries(Object.entries(asked.claims ?? {}).filter(([other]) => other !== name)),
     })),
+    ...without(asked.tokens ?? []).map((tokens) => ({ ...asked, tokens })),
     ...without(asked.headers).map((headers) => ({ ...asked, headers })),
     ...inside(asked.headers, ([name, value]) => shorter(value).map((less) => [name, less] as const)).map(
       (headers) => ({ ...asked, headers }),

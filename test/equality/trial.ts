@@ -108,14 +108,21 @@ function fails(judged: Mismatch | undefined): boolean {
   return judged !== undefined && !same(judged.evaluator, judged.envoy);
 }
 
-function outcomeOf({ set: { protocol }, asked }: Pair, { verdict, rule, audited, shadow }: Verdict): string {
+function outcomeOf(
+  { set: { protocol }, asked }: Pair,
+  { verdict, rule, asked: sent, audited, shadow }: Verdict,
+): string {
   const by = rule === undefined ? 'default' : 'rule';
   return [
     protocol,
-    ...(verdict === 'REFUSED' ? ['refused'] : [verdict, 'by', by]),
+    ...(verdict === 'REFUSED' || verdict === 'UNAUTHENTICATED' ? [verdict] : [verdict, 'by', by]),
+    ...((asked.tokens ?? []).length === 0 ? [] : ['token']),
+    ...(sent === undefined ? [] : ['asked']),
     ...(audited === undefined ? [] : ['audited']),
     ...(shadow === undefined ? [] : [shadow.verdict === verdict ? 'shadow same' : 'shadow differs']),
     ...(asked.peer.kind === 'svid' ? [] : ['unproven']),
+    ...(asked.metadata === undefined ? [] : ['metadata']),
+    ...(asked.proxied === undefined ? [] : ['proxied']),
   ].join(' ');
 }
 
@@ -127,6 +134,7 @@ export function render({ pair, evaluator, envoy }: Mismatch, replay: string | un
     ...(set.defaultAction === 'allow' && { defaultAction: 'allow' }),
     ...(set.portKnown && { portKnown: true }),
     ...(set.aliases === true && { aliases: true }),
+    ...(set.authentications && { authentications: set.authentications.map(({ spec }) => spec.jwtRules) }),
     policies: set.documents,
     cases: [{ asked: told(asked), verdict: told(envoy) }],
   });

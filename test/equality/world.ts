@@ -1,3 +1,6 @@
+import type { ExternalAuthorizer } from '../../src/policy/index.ts';
+import { KEY_SETS } from './envoy/tokens.ts';
+
 /**
  * The small world in which policies are judged. Addresses and identities are few and close to each other, so that
  * a generated value is often a neighbour of what a request holds. Ports are chosen by the system: `$PORT` stands
@@ -5,6 +8,8 @@
  */
 
 export const PORT = '$PORT';
+/** `$NOW-90m`: the time of this run and minutes before or after it, as a document of this run writes it. */
+export const NOW = '$NOW';
 
 /** Who asks. `svid`: issued by Countersign's authority. */
 export type Peer =
@@ -48,7 +53,7 @@ export const ODD_PEERS: readonly Peer[] = [
 ];
 
 /** Listeners that differ in what they let in. Each has an address of its own; all have one port. */
-export type Door = 'sidecar' | 'sidecar6' | 'forwarded' | 'open' | 'plaintext';
+export type Door = 'sidecar' | 'sidecar6' | 'forwarded' | 'proxied' | 'open' | 'plaintext';
 
 export const DOOR_ADDRESSES: Readonly<Record<Door, string>> = {
   /** As the bootstrap writes it. */
@@ -59,11 +64,53 @@ export const DOOR_ADDRESSES: Readonly<Record<Door, string>> = {
   /** Takes any certificate, or none. */
   open: '127.77.0.3',
   plaintext: '127.77.0.4',
+  /** Behind the PROXY protocol. */
+  proxied: '127.77.0.5',
 };
+
+/** What a PROXY protocol header names as the destination of a client that comes by IPv6. */
+export const PROXIED_DESTINATION6 = '2001:db8::99';
 
 export const CLIENT_ADDRESSES: readonly string[] = ['127.77.1.1', '127.77.1.2', '127.77.1.3', '127.77.2.1'];
 
+/** Prefix of the headers that the authorizer over HTTP is shown; policies never name one. */
+export const OWN_HEADERS = 'x-equality-';
+
+/** The external authorizers of the mesh. Two of them answer; nobody listens where the others should be. */
+export const AUTHORIZERS: readonly ExternalAuthorizer[] = [
+  authorizer('grpc', 'grpc', false),
+  authorizer('http', 'http', false),
+  authorizer('away', 'grpc', false),
+  authorizer('open', 'http', true),
+];
+
+function authorizer(name: string, protocol: 'grpc' | 'http', failOpen: boolean): ExternalAuthorizer {
+  const common = { name, protocol, host: 'unused', port: 1, timeoutMs: 30_000, failOpen, statusOnError: 403 };
+  if (protocol === 'grpc') return common;
+  const none = { addedHeaders: {}, upstreamOnAllow: [], downstreamOnDeny: [], downstreamOnAllow: [] };
+  return { ...common, http: { pathPrefix: '', sentHeaders: [`${OWN_HEADERS}*`], ...none } };
+}
+
+/** Dynamic metadata that filters in front of the judging ones can write: for HTTP any value, for TCP texts. */
+export const METADATA: readonly {
+  readonly protocol: 'http' | 'tcp';
+  readonly name: string;
+  readonly key: string;
+}[] = [
+  { protocol: 'http', name: 'envoy.filters.http.x', key: 'k' },
+  { protocol: 'http', name: 'envoy.filters.http.x', key: 'l' },
+  { protocol: 'http', name: 'envoy.filters.http.x.y', key: 'k' },
+  { protocol: 'tcp', name: 'envoy.filters.listener.proxy_protocol', key: 'k' },
+  { protocol: 'tcp', name: 'envoy.filters.listener.proxy_protocol', key: 'l' },
+];
+
 /** How a document or a request of a case becomes one of this run. */
-export function withPort<T>(value: T, port: number): T {
-  return JSON.parse(JSON.stringify(value).replaceAll(PORT, String(port))) as T;
+export function inThisRun<T>(value: T, port: number): T {
+  const text = JSON.stringify(value)
+    .replaceAll(PORT, String(port))
+    .replaceAll(/\$KEYS(\d)/gu, (_, index: string) => JSON.stringify(KEY_SETS[Number(index)]).slice(1, -1))
+    .replaceAll(/\$NOW([+-]\d+)m/gu, (_, minutes: string) =>
+      new Date(Date.now() + Number(minutes) * 60_000).toISOString(),
+    );
+  return JSON.parse(text) as T;
 }

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { fromEnvironment } from '../setup/environment.ts';
 import { throughAll } from './invariants.ts';
 import { large } from './large.ts';
 import { texts } from './texts.ts';
@@ -32,10 +33,3 @@ describe('any YAML at all', () => {
     2 * CEILING_MS,
   );
 });
-
-function fromEnvironment(name: string, otherwise: number): number {
-  const text = process.env[name] ?? '';
-  if (text === '') return otherwise;
-  if (/^\d{1,10}$/.test(text)) return Number(text) | 0;
-  throw new Error(`${name}: expected a whole number, found ${JSON.stringify(text)}`);
-}

@@ -6,7 +6,7 @@ import { texts } from './texts.ts';
 
 describe('any YAML at all', () => {
   it('its seeds are good policies', () => {
-    const outcomes = SEEDS.map(throughAll);
+    const outcomes = SEEDS.map((text) => throughAll(text));
     expect(outcomes.reduce((sum, { policies }) => sum + policies, 0)).toBeGreaterThan(5);
   });
 
@@ -21,5 +21,5 @@ describe('any YAML at all', () => {
     fc.assert(property, { seed: 4, numRuns: 2_000 });
     // Texts that never get past the parser would prove nothing.
     expect(Math.min(policies, refused)).toBeGreaterThan(100);
-  });
+  }, 120_000);
 });

@@ -10,6 +10,8 @@ let baseId = process.pid * 100;
 /** One line of the JSON access log that the bootstrap writes. */
 export interface AccessLogLine {
   readonly direction: 'inbound' | 'outbound';
+  /** How an inbound connection came. */
+  readonly chain?: 'mtls' | 'plaintext';
   readonly source: string | null;
   readonly destination: string | null;
   readonly method?: string;
@@ -21,6 +23,7 @@ export interface AccessLogLine {
   readonly audited_by?: string | null;
   readonly shadow_denied_by?: string | null;
   readonly shadow_allowed_by?: string | null;
+  readonly tls_failure?: string | null;
   readonly upstream_failure?: string | null;
 }
 

@@ -177,6 +177,19 @@ describe('what became of a policy, written by the leader of two replicas', () =>
     }
   });
 
+  it('counts the Envoys of the other kinds too', async () => {
+    await world.apply({
+      apiVersion: 'security.countersign.dev/v1',
+      kind: 'PeerAuthentication',
+      metadata: { name: 'peers', namespace: 'shop' },
+      spec: { selector: { matchLabels: { app: 'cart' } }, mtls: { mode: 'PERMISSIVE' } },
+    });
+    const wait = ['wait', '--for', 'condition=Programmed', '--timeout', '30s', '-n', 'shop', 'pa/peers'];
+    await world.kubectl(wait);
+    const path = ['-o', 'jsonpath={.status.conditions[?(@.type=="Programmed")].message}'];
+    expect(await world.kubectl(['get', '-n', 'shop', 'pa/peers', ...path])).toBe('2/2 proxies');
+  });
+
   it('passes warnings on, and takes them back when what was missing is there', async () => {
     await world.apply(policy('trap', allow('nobody')));
     await condition('trap', 'Warning', {

@@ -23,7 +23,13 @@ const rules = [
     verbs: ['list', 'watch'],
   },
   { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
-  { apiGroups: ['security.countersign.dev'], resources: ['authorizationpolicies/status'], verbs: ['patch'] },
+  {
+    apiGroups: ['security.countersign.dev'],
+    resources: ['authorizationpolicies', 'peerauthentications', 'requestauthentications'].map(
+      (each) => `${each}/status`,
+    ),
+    verbs: ['patch'],
+  },
   {
     apiGroups: ['admissionregistration.k8s.io'],
     resources: ['validatingwebhookconfigurations'],

@@ -1,6 +1,4 @@
-import { createServer, type Server } from 'node:http';
 import net from 'node:net';
-import { Server as GrpcServer, ServerCredentials } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   authorizerCluster,
@@ -14,14 +12,15 @@ import {
   type Protocol,
 } from '../../src/policy/index.ts';
 import { echoApp } from '../harness/app.ts';
+import {
+  grpcAuthorizer,
+  httpAuthorizer,
+  refusedHeader as bad,
+  type Authorizer,
+} from '../harness/authorizer.ts';
 import { call } from '../harness/http.ts';
 import { freePort, loopbackSubnet } from '../harness/ports.ts';
 import { clusterAt, inFile, StaticEnvoy } from './static-envoy.ts';
-
-/** Both authorizers refuse what has this in it. */
-const bad = 'x-verdict-bad';
-/** How often an authorizer was asked, by name. */
-const asked: Record<string, number> = {};
 
 function parse(specs: readonly object[]): AuthorizationPolicy[] {
   return specs.map((spec, index) => {
@@ -66,61 +65,16 @@ const policiesFor = (provider: string): AuthorizationPolicy[] =>
     { action: 'DENY', rules: [{ to: [{ operation: { paths: ['*/denied'] } }] }] },
   ]);
 
-let http: Server;
-let grpc: GrpcServer;
+const authorizers = new Map<string, Authorizer>();
+const asked = (provider: string): number => authorizers.get(provider)?.asked ?? 0;
 let closing: { close: () => void };
 const envoys = new Map<string, { envoy: StaticEnvoy; host: string; port: number; tcpPort: number }>();
-
-/** `CheckResponse`: an empty status is OK, one with code 7 is PERMISSION_DENIED. */
-function startGrpc(): Promise<number> {
-  grpc = new GrpcServer();
-  const bytes = (value: Buffer): Buffer => value;
-  grpc.addService(
-    {
-      Check: {
-        path: '/envoy.service.auth.v3.Authorization/Check',
-        requestStream: false,
-        responseStream: false,
-        requestSerialize: bytes,
-        requestDeserialize: bytes,
-        responseSerialize: bytes,
-        responseDeserialize: bytes,
-      },
-    },
-    {
-      Check: ({ request }: { request: Buffer }, answer: (error: null, response: Buffer) => void): void => {
-        asked['grpc'] = (asked['grpc'] ?? 0) + 1;
-        answer(null, request.includes(bad) ? Buffer.from([10, 2, 8, 7]) : Buffer.from([10, 0]));
-      },
-    },
-  );
-  return new Promise((resolve, reject) => {
-    grpc.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) =>
-      error === null ? resolve(port) : reject(error),
-    );
-  });
-}
-
-function startHttp(): Promise<number> {
-  http = createServer((request, response) => {
-    asked['http'] = (asked['http'] ?? 0) + 1;
-    const known = request.url?.startsWith('/check/') === true;
-    response.statusCode = known && request.headers[bad] === undefined ? 200 : 401;
-    response.end();
-  });
-  return new Promise((resolve) => {
-    http.listen(0, '127.0.0.1', () => {
-      const address = http.address();
-      resolve(typeof address === 'object' && address !== null ? address.port : 0);
-    });
-  });
-}
 
 beforeAll(async () => {
   const echo = await echoApp();
   closing = echo;
   const nowhere = await freePort();
-  const ports: Record<string, number> = { grpc: await startGrpc(), http: await startHttp() };
+  authorizers.set('grpc', await grpcAuthorizer()).set('http', await httpAuthorizer());
   for (const provider of ['grpc', 'http', 'away', 'open', 'htt']) {
     const [host, policies] = [`${loopbackSubnet()}.1`, policiesFor(provider)];
     const compiled = (some: typeof policies, protocol: Protocol): ReturnType<typeof compile> =>
@@ -136,7 +90,7 @@ beforeAll(async () => {
       before: pairOf(forHttp),
       sets: new Map([['all', forHttp]]),
       clusters: [
-        clusterAt(authorizerCluster(provider), ports[provider] ?? nowhere, http2),
+        clusterAt(authorizerCluster(provider), authorizers.get(provider)?.port ?? nowhere, http2),
         clusterAt('tcp', echo.port, false),
       ],
       tcp: {
@@ -150,8 +104,7 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(async () => {
   await Promise.all([...envoys.values()].map(({ envoy }) => envoy.stop()));
-  http.close();
-  grpc.forceShutdown();
+  for (const authorizer of authorizers.values()) authorizer.close();
   closing.close();
 });
 
@@ -175,7 +128,7 @@ describe('a CUSTOM policy in the real Envoy', () => {
     const evaluator = new Evaluator(policiesFor(provider), { settings: settings() });
     const differences: object[] = [];
     for (const { path, method, headers } of requests) {
-      const before = asked[provider] ?? 0;
+      const before = asked(provider);
       const { status } = await call({ host, port, path, method, headers: { 'x-set': 'all', ...headers } });
       const refuses = says === 'DENY' || (says !== 'ALLOW' && bad in headers);
       const said = evaluator.decide({
@@ -192,7 +145,7 @@ describe('a CUSTOM policy in the real Envoy', () => {
         headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, [value]])),
         authorizerSays: refuses ? 'DENY' : 'ALLOW',
       });
-      const wasAsked = (asked[provider] ?? 0) > before;
+      const wasAsked = asked(provider) > before;
       const answers = provider === 'grpc' || provider === 'http';
       if (
         (status === 200 ? 'ALLOW' : 'DENY') !== said.verdict ||
@@ -216,7 +169,7 @@ describe('a CUSTOM policy in the real Envoy', () => {
     ['htt', false],
   ])('on TCP: provider %s lets pass: %s', async (provider, passes) => {
     const { host, tcpPort } = envoys.get(provider)!;
-    const before = asked['grpc'] ?? 0;
+    const before = asked('grpc');
     const answer = await new Promise<string>((resolve) => {
       const socket = net.connect(tcpPort, host, () => socket.write('hello'));
       socket.once('data', (data) => {
@@ -227,6 +180,6 @@ describe('a CUSTOM policy in the real Envoy', () => {
       socket.on('error', () => resolve(''));
     });
     expect(answer !== '').toBe(passes);
-    expect((asked['grpc'] ?? 0) > before).toBe(provider === 'grpc');
+    expect(asked('grpc') > before).toBe(provider === 'grpc');
   });
 });

@@ -8,7 +8,6 @@ import type {
   JwtRequirementRule,
   TokenPlaces,
 } from './envoy-jwt-types.ts';
-import { readJwks } from './jwks.ts';
 import { describeLocation, locationsOf, MAX_PLACES, type Location } from './locations.ts';
 import { splitClaims } from './token-seen.ts';
 import type { JwtRule, RequestAuthentication } from './types.ts';
@@ -86,14 +85,13 @@ type Keys = { readonly ok: true; readonly jwks: string } | { readonly ok: false;
 
 function keysOf({ keys, issuer }: JwtRule, jwksOf: (uri: string) => string | undefined): Keys {
   if (keys.kind === 'inline') return { ok: true, jwks: keys.jwks };
-  const fetched = jwksOf(keys.uri);
-  const fault = (what: string): Keys => ({
+  const jwks = jwksOf(keys.uri);
+  if (jwks !== undefined) return { ok: true, jwks };
+  const who = JSON.stringify(issuer);
+  return {
     ok: false,
-    fault: `${what}: tokens of ${JSON.stringify(issuer)} are refused until it gives keys`,
-  });
-  if (fetched === undefined) return fault(`no keys from ${keys.uri} yet`);
-  const read = readJwks(fetched);
-  return read.ok ? { ok: true, jwks: read.jwks } : fault(`what ${keys.uri} gives ${read.fault}`);
+    fault: `no keys from ${keys.uri} yet: tokens of ${who} are refused until it gives keys`,
+  };
 }
 
 function providerOf(rule: JwtRule, jwks: string): JwtProvider {

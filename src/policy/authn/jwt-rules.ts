@@ -1,9 +1,11 @@
 import type { Findings } from '../findings.ts';
+import { readKeySet } from '../../keyset/index.ts';
 import { readTimeout } from '../providers.ts';
 import { describe, quote, readFields, readList, type Fields } from '../shape.ts';
-import { readJwks } from './jwks.ts';
 import { describeLocation, locationsOf, MAX_PLACES } from './locations.ts';
 import type { JwksSource, JwtRule } from './types.ts';
+
+const MAX_JWKS_LENGTH = 256 * 1024;
 
 const KNOWN = [
   ...['issuer', 'audiences', 'jwks', 'jwksUri', 'jwks_uri', 'fromHeaders', 'fromParams', 'fromCookies'],
@@ -122,14 +124,26 @@ function readInline(value: unknown, path: string, findings: Findings): JwksSourc
     findings.error(path, `expected a JWKS as text, found a ${kind}; write it as JSON in quotes`);
     return undefined;
   }
-  const read = readJwks(value);
+  if (value.length > MAX_JWKS_LENGTH) {
+    findings.error(path, `has ${value.length} characters; a JWKS may have at most ${MAX_JWKS_LENGTH}`);
+    return undefined;
+  }
+  const read = readKeySet(value);
   if (!read.ok) {
     findings.error(path, read.fault);
     return undefined;
   }
-  if (read.left > 0)
-    findings.warn(path, `${read.left} of its keys cannot verify tokens, or not safely, and are left out`);
-  return { kind: 'inline', jwks: read.jwks };
+  // Keys that are fetched are the issuer's to guard; these stand where everybody reads them.
+  if (read.secrets.length > 0) {
+    findings.error(
+      path,
+      `holds a private or symmetric key (${read.secrets.join(', ')}): whoever reads it can sign tokens; replace that key at its issuer and write public keys alone`,
+    );
+    return undefined;
+  }
+  if (read.unused.length > 0)
+    findings.warn(path, `leaves out what cannot verify tokens: ${read.unused.join('; ')}`);
+  return { kind: 'inline', jwks: read.text };
 }
 
 function readUri(value: unknown, path: string, findings: Findings): JwksSource | undefined {

@@ -15,6 +15,7 @@ const options: BootstrapOptions = {
   xds: 'delta',
   maxConnectionSeconds: 1_800,
   sourceAddress: undefined,
+  authorizers: [],
 };
 
 /** Every object in a document that has `key`. */
@@ -27,7 +28,7 @@ function withKey(document: unknown, key: string): Record<string, unknown>[] {
 describe('bootstrap', () => {
   const document = bootstrap(options);
 
-  it('requires a client certificate and TLS 1.3 on every inbound chain', () => {
+  it('requires a client certificate and TLS 1.3 of whoever comes by TLS', () => {
     const contexts = withKey(document, 'require_client_certificate');
     expect(contexts).toHaveLength(2);
     for (const context of contexts) expect(context['require_client_certificate']).toBe(true);
@@ -36,16 +37,50 @@ describe('bootstrap', () => {
     for (const tls of params) expect(tls).toMatchObject({ tls_minimum_protocol_version: 'TLSv1_3' });
   });
 
-  it('takes every filter by ECDS with a default that denies all, AUDIT before DENY before ALLOW', () => {
+  it('takes every filter by ECDS with a default that denies all, in the order in which they judge', () => {
     const filters = withKey(document, 'config_discovery');
+    const authz = (protocol: string, ...slots: string[]): string[] =>
+      slots.map((slot) => `countersign.authz.${protocol}.${slot}`);
+    const http = [
+      'countersign.authn.peer.http',
+      ...authz('http', 'custom', 'ext_authz'),
+      'countersign.authn.http.jwt',
+      ...authz('http', 'audit', 'deny', 'allow'),
+    ];
+    const tcp = authz('tcp', 'custom', 'ext_authz', 'audit', 'deny', 'allow');
+    const chain = (which: string, judging: string[]): string[] => [
+      `countersign.authn.peer.${which}`,
+      ...judging,
+    ];
     expect(filters.map((filter) => filter['name'])).toEqual(
-      ['http', 'tcp'].flatMap((protocol) =>
-        ['audit', 'deny', 'allow'].map((action) => `countersign.authz.${protocol}.${action}`),
-      ),
+      [http, tcp].flatMap((judging) => [...chain('mtls', judging), ...chain('plaintext', judging)]),
     );
     for (const { config_discovery: discovery } of filters) {
       expect(discovery).toMatchObject({ default_config: { rules: { action: 'ALLOW', policies: {} } } });
     }
+  });
+
+  it('knows every authorizer of the mesh as a cluster, by address or by name, gRPC as HTTP/2', () => {
+    const authorizer = { timeoutMs: 500, failOpen: false, statusOnError: 403 };
+    const { static_resources: resources } = bootstrap({
+      ...options,
+      authorizers: [
+        { ...authorizer, name: 'opa', protocol: 'grpc', host: 'opa.policy.svc', port: 9_191 },
+        { ...authorizer, name: 'web', protocol: 'http', host: 'fd00::7', port: 8_000 },
+      ],
+    });
+    const clusters = withKey(resources, 'load_assignment').filter(({ name }) =>
+      String(name).startsWith('countersign.authorizer.'),
+    );
+    expect(clusters).toMatchObject([
+      { name: 'countersign.authorizer.opa', type: 'STRICT_DNS' },
+      { name: 'countersign.authorizer.web', type: 'STATIC' },
+    ]);
+    const versions = clusters.map((cluster) => withKey(cluster, 'explicit_http_config')[0]);
+    expect(versions).toMatchObject([
+      { explicit_http_config: { http2_protocol_options: {} } },
+      { explicit_http_config: { http_protocol_options: {} } },
+    ]);
   });
 
   it('names the one SPIFFE ID that an upstream must prove', () => {

@@ -1,3 +1,4 @@
+import { authorizerCluster, type ExternalAuthorizer } from '../../policy/index.ts';
 import { socketAddress } from './listeners.ts';
 import { upstreamTls } from './tls.ts';
 import type { BootstrapOptions, Endpoint, Inbound, JsonObject, Outbound } from './types.ts';
@@ -32,14 +33,23 @@ export function appCluster(options: BootstrapOptions, inbound: Inbound, name: st
   return {
     ...cluster(name, inbound.app),
     ...(inbound.protocol === 'http'
-      ? httpOptions(
-          {
-            explicit_http_config:
-              inbound.appHttp === 2 ? { http2_protocol_options: {} } : { http_protocol_options: {} },
-          },
-          options.maxConnectionSeconds,
-        )
+      ? httpOptions(explicitHttp(inbound.appHttp), options.maxConnectionSeconds)
       : {}),
+  };
+}
+
+/** Whom CUSTOM policies ask: plaintext, HTTP/2 for gRPC. Sidecar and authorizer trust the network between them. */
+export function clusterOfAuthorizer(options: BootstrapOptions, authorizer: ExternalAuthorizer): JsonObject {
+  const { name, host, port, protocol } = authorizer;
+  return {
+    ...cluster(authorizerCluster(name), { address: host, port }),
+    ...httpOptions(explicitHttp(protocol === 'grpc' ? 2 : 1), options.maxConnectionSeconds),
+  };
+}
+
+function explicitHttp(version: 1 | 2): JsonObject {
+  return {
+    explicit_http_config: version === 2 ? { http2_protocol_options: {} } : { http_protocol_options: {} },
   };
 }
 

@@ -1,4 +1,4 @@
-import { appCluster, upstreamCluster } from './clusters.ts';
+import { appCluster, clusterOfAuthorizer, upstreamCluster } from './clusters.ts';
 import { inboundListener, listenerName, outboundListener, socketAddress } from './listeners.ts';
 import type { BootstrapOptions, JsonObject } from './types.ts';
 import { adsConfig } from './xds.ts';
@@ -33,6 +33,7 @@ export function bootstrap(options: BootstrapOptions): JsonObject {
       clusters: [
         ...inbound.map(({ spec, name }) => appCluster(options, spec, name)),
         ...outbound.map(({ spec, name }) => upstreamCluster(options, spec, name)),
+        ...options.authorizers.map((authorizer) => clusterOfAuthorizer(options, authorizer)),
       ],
     },
   };

@@ -1,5 +1,6 @@
-import { accessLog } from './access-log.ts';
-import { authzFilters } from './authz.ts';
+import type { PeerChain } from '../resource-types.ts';
+import { accessLog, refusedLog, type Way } from './access-log.ts';
+import { judgingFilters, peerFilter } from './filters.ts';
 import { downstreamTls } from './tls.ts';
 import type { BootstrapOptions, Endpoint, Inbound, JsonObject, ListenerProtocol, Outbound } from './types.ts';
 
@@ -8,7 +9,7 @@ const router: JsonObject = {
   typed_config: { '@type': 'type.googleapis.com/envoy.extensions.filters.http.router.v3.Router' },
 };
 
-/** Without it Envoy knows no SNI, and a rule on `connection.sni` would see an empty one. */
+/** Without it Envoy tells mTLS and plaintext not apart, and knows no SNI for rules on `connection.sni`. */
 const tlsInspector: JsonObject = {
   name: 'envoy.filters.listener.tls_inspector',
   typed_config: {
@@ -27,7 +28,7 @@ export function listenerName(direction: 'inbound' | 'outbound', listen: Endpoint
 /** HTTP/1.1 and HTTP/2; paths are normalized before they are judged, and forwarded as they were judged. */
 function httpManager(
   options: BootstrapOptions,
-  direction: 'inbound' | 'outbound',
+  way: Way,
   cluster: string,
   filters: readonly JsonObject[],
 ): JsonObject {
@@ -48,7 +49,7 @@ function httpManager(
         headers_with_underscores_action: 'REJECT_REQUEST',
       },
       // Inbound peers are other Envoys: what they say about a client further away is not proven.
-      ...(direction === 'inbound'
+      ...(way !== 'outbound'
         ? {
             use_remote_address: true,
             forward_client_cert_details: 'SANITIZE_SET',
@@ -66,12 +67,12 @@ function httpManager(
         ],
       },
       http_filters: [...filters, router],
-      access_log: accessLog(options, 'http', direction),
+      access_log: accessLog(options, 'http', way),
     },
   };
 }
 
-function tcpProxy(options: BootstrapOptions, direction: 'inbound' | 'outbound', cluster: string): JsonObject {
+function tcpProxy(options: BootstrapOptions, way: Way, cluster: string): JsonObject {
   return {
     name: 'envoy.filters.network.tcp_proxy',
     typed_config: {
@@ -82,31 +83,43 @@ function tcpProxy(options: BootstrapOptions, direction: 'inbound' | 'outbound', 
       // Network RBAC judges with the first bytes of the caller. Until then the app must not be reached: one that
       // speaks first would greet a caller whom no rule allows. (So a protocol in which the caller waits for that
       // greeting does not pass.)
-      ...(direction === 'inbound'
+      ...(way !== 'outbound'
         ? { upstream_connect_mode: 'ON_DOWNSTREAM_DATA', max_early_data_bytes: 65_536 }
         : {}),
-      access_log: accessLog(options, 'tcp', direction),
+      access_log: accessLog(options, 'tcp', way),
     },
   };
 }
 
 const alpn: Readonly<Record<ListenerProtocol, readonly string[]>> = { http: ['h2', 'http/1.1'], tcp: [] };
 
+/**
+ * Two chains, the same behind their first filter: one for peers that come by mTLS, one for all others. Which of them
+ * may be used is the first filter's to say, so that a PeerAuthentication changes it without draining the listener.
+ */
 export function inboundListener(options: BootstrapOptions, inbound: Inbound, cluster: string): JsonObject {
-  const authz = authzFilters(inbound.protocol);
+  const { protocol } = inbound;
+  const filters = (chain: PeerChain): readonly JsonObject[] => [
+    peerFilter(chain),
+    ...(protocol === 'http'
+      ? [httpManager(options, chain, cluster, judgingFilters('http'))]
+      : [...judgingFilters('tcp'), tcpProxy(options, chain, cluster)]),
+  ];
   return {
     name: listenerName('inbound', inbound.listen),
     address: socketAddress(inbound.listen),
     listener_filters: [tlsInspector],
     filter_chains: [
       {
-        transport_socket: downstreamTls(options, alpn[inbound.protocol]),
-        filters:
-          inbound.protocol === 'http'
-            ? [httpManager(options, 'inbound', cluster, authz)]
-            : [...authz, tcpProxy(options, 'inbound', cluster)],
+        name: 'mtls',
+        filter_chain_match: { transport_protocol: 'tls' },
+        transport_socket: downstreamTls(options, alpn[protocol]),
+        filters: filters('mtls'),
       },
     ],
+    default_filter_chain: { name: 'plaintext', filters: filters('plaintext') },
+    // Of connections that were refused before there was a request; TCP ones have a line anyway.
+    ...(protocol === 'http' ? { access_log: refusedLog(options) } : {}),
   };
 }
 

@@ -1,3 +1,5 @@
+import type { ExternalAuthorizer } from '../../policy/index.ts';
+
 /** What the bootstrap of one Envoy is made from. Everything is checked already: see `parse.ts`. */
 
 export interface Endpoint {
@@ -47,6 +49,8 @@ export interface BootstrapOptions {
   readonly maxConnectionSeconds: number;
   /** Address that outbound connections come from; undefined: the system chooses. */
   readonly sourceAddress: string | undefined;
+  /** Whom CUSTOM policies may ask: a cluster for each. */
+  readonly authorizers: readonly ExternalAuthorizer[];
 }
 
 /** A value of Envoy's JSON configuration. */

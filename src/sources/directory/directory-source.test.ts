@@ -498,18 +498,35 @@ describe('bad documents', () => {
   it('kinds of others are passed over, unknown ones warned of', async () => {
     await write('a.yaml', 'apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n');
     await write('b.yaml', 'apiVersion: example.com/v1\nkind: Gadget\nmetadata: {name: g}\n');
-    await write(
-      'c.yaml',
-      'apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: p}\n',
-    );
+    await write('c.yaml', 'apiVersion: security.istio.io/v1\nkind: Sidecar\nmetadata: {name: p}\n');
     const source = await start();
     expect(source.problems().map(({ severity, file, field }) => [severity, file, field])).toEqual([
       ['warning', 'b.yaml', 'kind'],
       ['warning', 'c.yaml', 'kind'],
     ]);
-    expect(source.problems()[1]?.message).toContain('not supported yet');
+    expect(source.problems()[1]?.message).toContain(
+      'AuthorizationPolicy, RequestAuthentication, PeerAuthentication',
+    );
     expect(reports.filter((report) => report.kind === 'ignored').map(({ file }) => file)).toContain('a.yaml');
   });
+});
+
+it('reads how peers and end users have to come', async () => {
+  const authn = (kind: string, spec: string): string =>
+    `apiVersion: security.istio.io/v1\nkind: ${kind}\nmetadata: {name: a, namespace: shop}\nspec: ${spec}\n`;
+  await write('a.yaml', authn('PeerAuthentication', '{mtls: {mode: PERMISSIVE}}'));
+  await write('b.yaml', authn('RequestAuthentication', '{jwtRules: [{issuer: a, jwksUri: "https://a/b"}]}'));
+  const source = await start();
+  const subject = { namespace: 'shop', labels: {} };
+  expect(source.problems()).toMatchObject([{ severity: 'warning', field: 'spec.mtls.mode' }]);
+  expect(mesh.peerAuthenticationsOf(subject)).toMatchObject([{ name: 'a', mode: 'PERMISSIVE' }]);
+  expect(mesh.requestAuthenticationsOf(subject)).toMatchObject([{ jwtRules: [{ issuer: 'a' }] }]);
+  expect(mesh.requestAuthenticationsOf({ namespace: 'other', labels: {} })).toEqual([]);
+  await replace('a.yaml', authn('PeerAuthentication', '{mtls: {mode: SOMETIMES}}'));
+  await until(() =>
+    expect(source.problems()).toMatchObject([{ severity: 'error', field: 'spec.mtls.mode', file: 'a.yaml' }]),
+  );
+  expect(mesh.count('PeerAuthentication')).toBe(1);
 });
 
 describe('UIDs', () => {

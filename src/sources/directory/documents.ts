@@ -1,6 +1,5 @@
-import { keyOf, namespacedKey } from '../../mesh/index.ts';
-import type { MeshKind, MeshObject } from '../../mesh/index.ts';
-import { parseAuthorizationPolicy } from '../../policy/index.ts';
+import { keyOf, namespacedKey, POLICY_KINDS, readPolicy } from '../../mesh/index.ts';
+import type { MeshKind, MeshObject, PolicyKind } from '../../mesh/index.ts';
 import type { Manifest } from '../manifests/index.ts';
 import {
   DEFAULT_NAMESPACE,
@@ -41,9 +40,7 @@ export type ReadDocument =
       readonly problems: readonly Problem[];
     };
 
-const CORE_PARSERS: Readonly<
-  Record<Exclude<MeshKind, 'AuthorizationPolicy'>, (document: Fields) => MeshObject>
-> = {
+const CORE_PARSERS: Readonly<Record<Exclude<MeshKind, PolicyKind>, (document: Fields) => MeshObject>> = {
   Namespace: parseNamespace,
   ServiceAccount: parseServiceAccount,
   Pod: parsePod,
@@ -65,8 +62,6 @@ const OTHERS_CORE_KINDS: ReadonlySet<string> = new Set([
   'ResourceQuota',
   'Secret',
 ]);
-const OUR_GROUPS = /^security\.(?:countersign\.dev|istio\.io)\//;
-const KINDS_TO_COME: ReadonlySet<string> = new Set(['PeerAuthentication', 'RequestAuthentication']);
 
 /** Reads one manifest. Never throws. */
 export function readDocument(manifest: Manifest, options: { rootNamespace?: string }): ReadDocument {
@@ -79,7 +74,7 @@ export function readDocument(manifest: Manifest, options: { rootNamespace?: stri
       problems: [problemAt(manifest, [field], 'is missing; every manifest has apiVersion and kind')],
     };
   }
-  if (kind === 'AuthorizationPolicy') return readPolicy(manifest, options);
+  if (isPolicy(kind)) return readPolicyDocument(manifest, kind, options);
   if (isCoreKind(kind) && apiVersion === 'v1') return readCoreObject(manifest, kind);
   return readOther(manifest, kind, apiVersion);
 }
@@ -96,10 +91,14 @@ function readCoreObject(manifest: Manifest, kind: keyof typeof CORE_PARSERS): Re
     : { kind: 'bad', id, line: manifest.line, problems };
 }
 
-function readPolicy(manifest: Manifest, options: { rootNamespace?: string }): ReadDocument {
-  const id = idOf(manifest, 'AuthorizationPolicy');
-  const parsed = parseAuthorizationPolicy(manifest.value, options);
-  const problems = parsed.issues.map(({ severity, path, message }): Problem => ({
+function readPolicyDocument(
+  manifest: Manifest,
+  kind: PolicyKind,
+  options: { rootNamespace?: string },
+): ReadDocument {
+  const id = idOf(manifest, kind);
+  const { object, issues } = readPolicy(kind, manifest.value, options);
+  const problems = issues.map(({ severity, path, message }): Problem => ({
     severity,
     file: manifest.file,
     line: manifest.lineOf(path),
@@ -107,25 +106,9 @@ function readPolicy(manifest: Manifest, options: { rootNamespace?: string }): Re
     message,
     ...(id === undefined ? {} : { object: idText(id) }),
   }));
-  if (parsed.ok) {
-    const { policy } = parsed;
-    const object = {
-      kind: 'AuthorizationPolicy',
-      namespace: policy.namespace,
-      name: policy.name,
-      policy,
-    } as const;
-    return {
-      kind: 'good',
-      id: { kind: object.kind, key: keyOf(object) },
-      line: manifest.line,
-      object,
-      problems,
-    };
-  }
-  return id === undefined
-    ? { kind: 'nameless', problems }
-    : { kind: 'bad', id, line: manifest.line, problems };
+  const { line } = manifest;
+  if (object !== undefined) return { kind: 'good', id: { kind, key: keyOf(object) }, line, object, problems };
+  return id === undefined ? { kind: 'nameless', problems } : { kind: 'bad', id, line, problems };
 }
 
 function readOther(manifest: Manifest, kind: string, apiVersion: string): ReadDocument {
@@ -137,14 +120,12 @@ function readOther(manifest: Manifest, kind: string, apiVersion: string): ReadDo
     object,
     problems: [{ ...problemAt(manifest, ['kind'], message), severity: 'warning' }],
   });
-  if (OUR_GROUPS.test(apiVersion) && KINDS_TO_COME.has(kind))
-    return warn(`${object} is not supported yet: it has no effect`);
   if (isCoreKind(kind)) return warn(`${object} has no effect: ${kind} is read with apiVersion v1`);
   if (OTHERS_GROUPS.test(apiVersion) || (apiVersion === 'v1' && OTHERS_CORE_KINDS.has(kind))) {
     return { kind: 'ignored', line, object, problems: [] };
   }
   return warn(
-    `${object} is no kind that is known here, and has no effect: ${Object.keys(CORE_PARSERS).join(', ')} (v1) and AuthorizationPolicy (security.countersign.dev/v1) are`,
+    `${object} is no kind that is known here, and has no effect: ${Object.keys(CORE_PARSERS).join(', ')} (v1) and ${POLICY_KINDS.join(', ')} (security.countersign.dev/v1) are`,
   );
 }
 
@@ -173,6 +154,10 @@ function problemAt(manifest: Manifest, path: FieldFault['path'], message: string
     message,
     ...(id === undefined ? {} : { object: idText(id) }),
   };
+}
+
+function isPolicy(kind: string): kind is PolicyKind {
+  return (POLICY_KINDS as readonly string[]).includes(kind);
 }
 
 function isCoreKind(kind: string): kind is keyof typeof CORE_PARSERS {

@@ -1,14 +1,13 @@
 import type { Fields } from '../../kubernetes/index.ts';
 import { fieldsAt, textAt } from '../../kubernetes/index.ts';
 import { keyOf } from '../../mesh/index.ts';
-import type { MeshKind, MeshObject, MeshUpdate, ObjectKey } from '../../mesh/index.ts';
+import type { MeshKind, MeshObject, MeshUpdate, ObjectKey, PolicyKind } from '../../mesh/index.ts';
 import { readNamespace, readPod, readService, readServiceAccount, Unreadable } from './core-objects.ts';
-import type { PolicyMeshObject } from './policy-kinds.ts';
 import type { Store } from './store.ts';
 import type { KubernetesReport } from './types.ts';
 
 export interface CoreKind {
-  readonly kind: Exclude<MeshKind, PolicyMeshObject['kind']>;
+  readonly kind: Exclude<MeshKind, PolicyKind>;
   /** As in the path of the API. */
   readonly plural: string;
   readonly read: (object: Fields) => MeshObject;

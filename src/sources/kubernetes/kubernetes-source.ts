@@ -1,10 +1,11 @@
 import { Reflector } from '../../kubernetes/index.ts';
 import type { ApiServer } from '../../kubernetes/index.ts';
+import { POLICY_KINDS } from '../../mesh/index.ts';
 import type { Mesh, MeshUpdate } from '../../mesh/index.ts';
 import { CORE_KINDS, CoreStore } from './core-store.ts';
 import { Memory } from './memory.ts';
 import type { Remembered } from './memory.ts';
-import { POLICY_GROUPS, POLICY_KINDS } from './policy-kinds.ts';
+import { POLICY_GROUPS } from './policy-kinds.ts';
 import { PolicyShelf } from './policy-shelf.ts';
 import { PolicyStore } from './policy-store.ts';
 import type { Store } from './store.ts';
@@ -55,7 +56,7 @@ export class KubernetesSource {
     const { onReport, rootNamespace } = options;
     this.#core = CORE_KINDS.map((kind) => new CoreStore(kind, onReport));
     this.#policies = POLICY_KINDS.flatMap((kind) => {
-      const shelf = new PolicyShelf(kind.kind);
+      const shelf = new PolicyShelf(kind);
       return POLICY_GROUPS.map(
         (group) => new PolicyStore({ kind, group, shelf, parse: { rootNamespace }, onReport }),
       );

@@ -1,4 +1,5 @@
-import { open, readFile, rename } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
+import { hasCode, writeWhole } from '../../files/index.ts';
 import { isFields } from '../../kubernetes/index.ts';
 import type { Fields } from '../../kubernetes/index.ts';
 import { MESH_KINDS } from '../../mesh/index.ts';
@@ -36,7 +37,7 @@ export class Memory {
     try {
       text = await readFile(this.#file, 'utf8');
     } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+      if (hasCode(error, 'ENOENT')) return undefined;
       throw error;
     }
     try {
@@ -71,23 +72,11 @@ export class Memory {
     this.#writing = (async (): Promise<void> => {
       await before;
       try {
-        await this.#replace(JSON.stringify({ version: VERSION, ...this.#content() }));
+        await writeWhole(this.#file, JSON.stringify({ version: VERSION, ...this.#content() }));
       } catch (error) {
         this.#onError(error);
       }
     })();
-  }
-
-  /** By rename: no start reads half of it. */
-  async #replace(text: string): Promise<void> {
-    const file = await open(`${this.#file}.new`, 'w', 0o600);
-    try {
-      await file.writeFile(text);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(`${this.#file}.new`, this.#file);
   }
 }
 

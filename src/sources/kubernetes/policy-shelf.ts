@@ -1,16 +1,16 @@
 import { createHash } from 'node:crypto';
 import type { Fields } from '../../kubernetes/index.ts';
-import { namespacedKey } from '../../mesh/index.ts';
-import type { MeshUpdate, ObjectKey } from '../../mesh/index.ts';
+import { namespacedKey, renamedPolicy } from '../../mesh/index.ts';
+import type { MeshUpdate, ObjectKey, PolicyKind, PolicyObject } from '../../mesh/index.ts';
 import { POLICY_GROUPS } from './policy-kinds.ts';
-import type { PolicyGroup, PolicyMeshObject } from './policy-kinds.ts';
+import type { PolicyGroup } from './policy-kinds.ts';
 import type { PolicyStatus } from './types.ts';
 
 /** One policy object of the API server. */
 export interface ShelfEntry {
   readonly status: PolicyStatus;
   /** The last version that could be used, and the document that it came from; undefined: there was none. */
-  readonly good: { readonly object: PolicyMeshObject; readonly document: Fields } | undefined;
+  readonly good: { readonly object: PolicyObject; readonly document: Fields } | undefined;
 }
 
 const [OWN, OTHER] = POLICY_GROUPS;
@@ -21,13 +21,13 @@ const [OWN, OTHER] = POLICY_GROUPS;
  * an object can have.
  */
 export class PolicyShelf {
-  readonly #kind: PolicyMeshObject['kind'];
+  readonly #kind: PolicyKind;
   readonly #entries: Readonly<Record<PolicyGroup, Map<ObjectKey, ShelfEntry>>> = {
     [OWN]: new Map(),
     [OTHER]: new Map(),
   };
 
-  constructor(kind: PolicyMeshObject['kind']) {
+  constructor(kind: PolicyKind) {
     this.#kind = kind;
   }
 
@@ -58,7 +58,7 @@ export class PolicyShelf {
     return group === OTHER && this.get(OWN, key)?.good !== undefined ? twinKey(key) : key;
   }
 
-  #update(key: ObjectKey, object: PolicyMeshObject | undefined): MeshUpdate {
+  #update(key: ObjectKey, object: PolicyObject | undefined): MeshUpdate {
     return object === undefined ? { op: 'delete', kind: this.#kind, key } : { op: 'set', object };
   }
 }
@@ -67,10 +67,9 @@ function twinKey(key: ObjectKey): ObjectKey {
   return `${key}@${OTHER}`;
 }
 
-function renamed(object: PolicyMeshObject): PolicyMeshObject {
-  const { policy } = object;
+function renamed(object: PolicyObject): PolicyObject {
   const name = `${object.name}@${OTHER}`;
   // Another name is another meaning: it stands in the names of the rules.
-  const digest = createHash('sha256').update(`${policy.digest} ${namespacedKey(object.namespace, name)}`);
-  return { ...object, name, policy: { ...policy, name, digest: digest.digest('hex') } };
+  const meaning = `${object.policy.digest} ${namespacedKey(object.namespace, name)}`;
+  return renamedPolicy(object, name, createHash('sha256').update(meaning).digest('hex'));
 }

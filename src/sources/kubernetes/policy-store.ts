@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
 import { fieldsAt, isFields, textAt } from '../../kubernetes/index.ts';
 import type { Fields } from '../../kubernetes/index.ts';
-import { namespacedKey } from '../../mesh/index.ts';
-import type { MeshUpdate, ObjectKey } from '../../mesh/index.ts';
+import { namespacedKey, readPolicy } from '../../mesh/index.ts';
+import type { MeshUpdate, ObjectKey, PolicyKind, ReadPolicy } from '../../mesh/index.ts';
 import type { ParseOptions } from '../../policy/index.ts';
-import type { PolicyGroup, PolicyKind, ReadPolicy } from './policy-kinds.ts';
+import { PLURALS } from './policy-kinds.ts';
+import type { PolicyGroup } from './policy-kinds.ts';
 import type { PolicyShelf } from './policy-shelf.ts';
 import type { Store } from './store.ts';
 import type { KubernetesReport, PolicyStatus } from './types.ts';
@@ -34,7 +35,7 @@ export class PolicyStore implements Store<PolicyItem> {
 
   constructor(options: PolicyStoreOptions) {
     this.#options = options;
-    this.resource = `${options.kind.plural}.${options.group}`;
+    this.resource = `${PLURALS[options.kind]}.${options.group}`;
   }
 
   read(object: Fields): PolicyItem {
@@ -42,7 +43,7 @@ export class PolicyStore implements Store<PolicyItem> {
     const metadata = fieldsAt(object, 'metadata');
     const namespace = textAt(metadata, 'namespace') ?? '';
     const name = textAt(metadata, 'name') ?? '';
-    const document = { ...object, apiVersion: `${group}/v1`, kind: kind.kind };
+    const document = { ...object, apiVersion: `${group}/v1`, kind };
     return {
       key: namespacedKey(namespace, name),
       about: {
@@ -52,7 +53,7 @@ export class PolicyStore implements Store<PolicyItem> {
         generation: typeof metadata['generation'] === 'number' ? metadata['generation'] : 0,
         resourceVersion: textAt(metadata, 'resourceVersion') ?? '',
       },
-      read: kind.read(document, parse),
+      read: readPolicy(kind, document, parse),
       document: trimmed(document),
     };
   }
@@ -69,14 +70,15 @@ export class PolicyStore implements Store<PolicyItem> {
     const before = shelf.get(group, key);
     // Of this object: one that was made anew under the name inherits nothing.
     const earlier = before?.status.uid === about.uid ? before.good : undefined;
-    const good = read.ok ? { object: read.object, document } : earlier;
+    const { object, issues } = read;
+    const good = object === undefined ? earlier : { object, document };
     const status: PolicyStatus = {
       ...about,
       resource: this.resource,
-      kind: kind.kind,
-      ok: read.ok,
-      issues: read.issues,
-      inForce: read.ok ? 'this' : good === undefined ? 'none' : 'earlier',
+      kind,
+      ok: object !== undefined,
+      issues,
+      inForce: object !== undefined ? 'this' : good === undefined ? 'none' : 'earlier',
       key: shelf.keyOf(group, key),
     };
     const updates = shelf.put(group, key, { status, good });

@@ -1,12 +1,14 @@
 import { bootstrap, parseInbound, type JsonObject } from '../../../src/proxy/index.ts';
-import { DOOR_ADDRESSES, type Door } from '../world.ts';
+import { AUTHORIZERS, DOOR_ADDRESSES, type Door } from '../world.ts';
+import { authorizerCluster } from '../../../src/policy/index.ts';
+import { NUMBER_HEADER } from './authorizers.ts';
+import { fromFile, type Filter } from './files.ts';
 import type { Certificates } from './certificates.ts';
+import { metadataFilter } from './metadata.ts';
+import { PROXIED_TEXTS } from './proxy-protocol.ts';
 import { jwtFilter } from './tokens.ts';
+import { verifyingFilter } from './verifying.ts';
 
-/** Which policy set of the many is to judge an HTTP request. Policies never name it. */
-export const SET_HEADER = 'x-equality-set';
-/** Tells requests apart in the access log. */
-export const NUMBER_HEADER = 'x-equality-number';
 export const ROUTES = 'equality';
 
 const V3 = 'type.googleapis.com/envoy.';
@@ -19,12 +21,16 @@ export interface ConfigOptions {
   /** Of every HTTP listener. */
   readonly port: number;
   readonly echoPort: number;
+  /** Of each external authorizer, by its name. */
+  readonly authorizerPorts: Readonly<Record<string, number>>;
+  /** How each external authorizer is asked about an HTTP request: the compiler's filter. */
+  readonly asks: ReadonlyMap<string, Filter>;
 }
 
-type Mutable = Record<string, unknown>;
+export type Mutable = Record<string, unknown>;
 
 /** What `countersign bootstrap` writes for one inbound listener; all that is tried here is a variation of it. */
-function sidecarListener(protocol: 'http' | 'tcp', options: ConfigOptions): Mutable {
+export function sidecarListener(protocol: 'http' | 'tcp', which: Door, options: ConfigOptions): Mutable {
   const document = bootstrap({
     pod: 'a/server',
     controlPlane: { address: '127.0.0.1', port: 1 },
@@ -38,12 +44,26 @@ function sidecarListener(protocol: 'http' | 'tcp', options: ConfigOptions): Muta
     xds: 'delta',
     maxConnectionSeconds: 3_600,
     sourceAddress: undefined,
+    authorizers: [],
   });
-  return structuredClone(at(document, 'static_resources', 'listeners', 0)) as Mutable;
+  const listener = structuredClone(at(document, 'static_resources', 'listeners', 0)) as Mutable;
+  const way = which === 'plaintext' ? ['default_filter_chain'] : ['filter_chains', 0];
+  const chain = at(listener, ...way) as Mutable;
+  delete listener['default_filter_chain'];
+  delete listener['access_log'];
+  delete chain['filter_chain_match'];
+  // How peers come is not on trial here, and what stands in front of the judging filters is put there by us.
+  chain['filters'] = (at(chain, 'filters') as Mutable[]).filter(isOnTrial);
+  listener['filter_chains'] = [chain];
+  return listener;
+}
+
+function isOnTrial({ name }: Mutable): boolean {
+  return !/\.(peer\.[a-z]+|custom|ext_authz|jwt)$/u.test(String(name));
 }
 
 /** The value at a path that must be there: if the bootstrap changes its shape, this suite must notice. */
-function at(value: unknown, ...path: readonly (string | number)[]): unknown {
+export function at(value: unknown, ...path: readonly (string | number)[]): unknown {
   let here = value;
   for (const key of path) here = (here as Record<string | number, unknown> | undefined)?.[key];
   if (here === undefined) throw new Error(`the bootstrap has no ${path.join('.')} any more`);
@@ -51,10 +71,9 @@ function at(value: unknown, ...path: readonly (string | number)[]): unknown {
 }
 
 /** A door: the sidecar's listener with secrets from here, its own address, and what it lets in. */
-function door(listener: Mutable, which: Door, port: number, { certificates }: ConfigOptions): Mutable {
+export function door(listener: Mutable, which: Door, port: number, { certificates }: ConfigOptions): Mutable {
   const chain = at(listener, 'filter_chains', 0) as Mutable;
-  if (which === 'plaintext') delete chain['transport_socket'];
-  else {
+  if (which !== 'plaintext') {
     const tls = at(chain, 'transport_socket', 'typed_config') as Mutable;
     const common = at(tls, 'common_tls_context') as Mutable;
     delete common['tls_certificate_sds_secret_configs'];
@@ -66,12 +85,26 @@ function door(listener: Mutable, which: Door, port: number, { certificates }: Co
     common['validation_context'] = which === 'open' ? anyRoot(certificates) : spiffeOnly(certificates);
     if (which === 'open') tls['require_client_certificate'] = false;
   }
+  if (which === 'proxied')
+    listener['listener_filters'] = [proxyProtocol, ...(at(listener, 'listener_filters') as JsonObject[])];
   return {
     ...listener,
     name: `${which}-${port}`,
     address: { socket_address: { address: DOOR_ADDRESSES[which], port_value: port } },
   };
 }
+
+/** Texts of the header become dynamic metadata. */
+const proxyProtocol: JsonObject = {
+  name: 'proxy_protocol',
+  typed_config: {
+    '@type': `${V3}extensions.filters.listener.proxy_protocol.v3.ProxyProtocol`,
+    rules: PROXIED_TEXTS.map(({ type, name, key }) => ({
+      tlv_type: type,
+      on_tlv_present: { metadata_namespace: name, key },
+    })),
+  },
+};
 
 function spiffeOnly({ bundles }: Certificates): JsonObject {
   return {
@@ -93,7 +126,7 @@ function anyRoot({ bundles, oddRoot }: Certificates): JsonObject {
 }
 
 /** The bootstrap's access log, and in it what else is needed to read a verdict. */
-function extendLog(config: Mutable): void {
+export function extendLog(config: Mutable): void {
   const format = at(config, 'access_log', 0, 'typed_config', 'log_format') as Mutable;
   const fields = at(format, 'json_format') as Record<string, string>;
   const rbac = /\((envoy\.filters\.[a-z]+\.rbac):/u.exec(fields['shadow_denied_by'] ?? '')?.[1];
@@ -102,6 +135,7 @@ function extendLog(config: Mutable): void {
     // Of what is enforced, the network filter tells the denial alone: see `mirrors`.
     allowed_by: metadata('mirror_allow_shadow_effective_policy_id'),
     audited_by: metadata('mirror_audit_shadow_effective_policy_id'),
+    asked_by: metadata('countersign_custom_shadow_effective_policy_id'),
     ...fields,
     shadow_allow_result: metadata('countersign_allow_shadow_engine_result'),
     ...('method' in fields && { number: `%REQ(${NUMBER_HEADER})%` }),
@@ -109,28 +143,36 @@ function extendLog(config: Mutable): void {
 }
 
 function httpListener(which: Door, options: ConfigOptions): Mutable {
-  const listener = sidecarListener('http', options);
+  const listener = sidecarListener('http', which, options);
   const manager = at(listener, 'filter_chains', 0, 'filters', 0, 'typed_config') as Mutable;
   extendLog(manager);
   if (which === 'forwarded') manager['use_remote_address'] = false;
   manager['stat_prefix'] = which;
   delete manager['route_config'];
   manager['rds'] = { route_config_name: ROUTES, config_source: fromFile(options.folder, 'routes.json') };
-  const filters = (at(manager, 'http_filters') as Mutable[]).map((filter) =>
-    filter['config_discovery'] === undefined
-      ? filter
-      : { name: filter['name'], typed_config: at(filter, 'config_discovery', 'default_config') },
-  );
-  manager['http_filters'] = [jwtFilter, ...filters];
+  const filters = (at(manager, 'http_filters') as Mutable[])
+    .filter(isOnTrial)
+    .map((filter) =>
+      filter['config_discovery'] === undefined
+        ? filter
+        : { name: filter['name'], typed_config: at(filter, 'config_discovery', 'default_config') },
+    );
+  const custom = [selectFilter, ...options.asks.values()];
+  manager['http_filters'] = [
+    metadataFilter,
+    ...custom,
+    jwtFilter,
+    verifyingFilter(options.folder),
+    ...filters,
+  ];
   return door(listener, which, options.port, options);
 }
 
-function fromFile(folder: string, name: string): JsonObject {
-  return {
-    resource_api_version: 'V3',
-    path_config_source: { path: `${folder}/${name}`, watched_directory: { path: folder } },
-  };
-}
+/** Where the rules of CUSTOM policies go, in front of those who are asked. */
+const selectFilter: JsonObject = {
+  name: 'countersign.authz.http.custom',
+  typed_config: { '@type': `${V3}extensions.filters.http.rbac.v3.RBAC` },
+};
 
 /** The bootstrap of the Envoy that judges: HTTP listeners, whose routes (one for each policy set) come from a file. */
 export function envoyConfig(options: ConfigOptions): JsonObject {
@@ -142,20 +184,29 @@ export function envoyConfig(options: ConfigOptions): JsonObject {
     static_resources: {
       listeners: [...doors.map((which) => httpListener(which, options) as JsonObject), echo(options)],
       clusters: [
-        {
-          name: 'echo',
-          type: 'STATIC',
-          load_assignment: {
-            cluster_name: 'echo',
-            endpoints: [
-              {
-                lb_endpoints: [{ endpoint: { address: socket(DOOR_ADDRESSES.sidecar, options.echoPort) } }],
-              },
-            ],
-          },
-        },
+        cluster('echo', socket(DOOR_ADDRESSES.sidecar, options.echoPort)),
+        ...AUTHORIZERS.map(({ name, protocol }) => ({
+          ...cluster(authorizerCluster(name), socket('127.0.0.1', options.authorizerPorts[name] ?? 0)),
+          ...(protocol === 'grpc' && { typed_extension_protocol_options: http2 }),
+        })),
       ],
     },
+  };
+}
+
+const http2: JsonObject = {
+  'envoy.extensions.upstreams.http.v3.HttpProtocolOptions': {
+    '@type': `${V3}extensions.upstreams.http.v3.HttpProtocolOptions`,
+    explicit_http_config: { http2_protocol_options: {} },
+  },
+};
+
+function cluster(name: string, address: JsonObject): Record<string, JsonObject[string]> {
+  return {
+    name,
+    type: 'STATIC',
+    connect_timeout: '30s',
+    load_assignment: { cluster_name: name, endpoints: [{ lb_endpoints: [{ endpoint: { address } }] }] },
   };
 }
 
@@ -175,101 +226,4 @@ function echo({ echoPort }: ConfigOptions): JsonObject {
       },
     ],
   };
-}
-
-/** One policy set's filters, in Envoy's JSON form, as they went over the wire. */
-export interface SetFilters {
-  /** Tells sets apart; never used twice in an Envoy's life. */
-  readonly id: string;
-  readonly filters: readonly { readonly name: string; readonly typed_config: JsonObject }[];
-}
-
-/** Routes: the set's number leads to a route that overrides the three filters. */
-export function routesResource(sets: readonly SetFilters[], version: string): Mutable {
-  const route = ({ id, filters }: SetFilters): JsonObject => ({
-    action: {
-      name: 'route',
-      typed_config: {
-        '@type': `${V3}config.route.v3.Route`,
-        name: id,
-        match: { prefix: '' },
-        direct_response: { status: 200 },
-        typed_per_filter_config: Object.fromEntries(
-          filters.map(({ name, typed_config: { '@type': _type, ...rbac } }): [string, JsonObject] => [
-            name,
-            { '@type': `${V3}extensions.filters.http.rbac.v3.RBACPerRoute`, rbac },
-          ]),
-        ),
-      },
-    },
-  });
-  const host: JsonObject = {
-    name: 'all',
-    domains: ['*'],
-    matcher: {
-      matcher_tree: {
-        input: {
-          name: 'set',
-          typed_config: {
-            '@type': `${V3}type.matcher.v3.HttpRequestHeaderMatchInput`,
-            header_name: SET_HEADER,
-          },
-        },
-        exact_match_map: { map: Object.fromEntries(sets.map((set) => [set.id, route(set)])) },
-      },
-    },
-  };
-  return resources(version, [
-    { '@type': `${V3}config.route.v3.RouteConfiguration`, name: ROUTES, virtual_hosts: [host] },
-  ]);
-}
-
-export interface TcpSet extends SetFilters {
-  readonly port: number;
-  /** Those that somebody comes to. */
-  readonly doors: readonly Door[];
-}
-
-/** Listeners: a port for each set, the same on every door. */
-export function listenersResource(sets: readonly TcpSet[], version: string, options: ConfigOptions): Mutable {
-  const listener = (set: TcpSet, which: Door): Mutable => {
-    const made = sidecarListener('tcp', options);
-    const chain = at(made, 'filter_chains', 0) as Mutable;
-    const proxy = (at(chain, 'filters') as Mutable[]).at(-1) ?? {};
-    const config = at(proxy, 'typed_config') as Mutable;
-    config['cluster'] = 'echo';
-    extendLog(config);
-    chain['filters'] = [...mirrors(set), ...set.filters, proxy];
-    return {
-      '@type': `${V3}config.listener.v3.Listener`,
-      ...door(made, which, set.port, options),
-    };
-  };
-  return resources(
-    version,
-    sets.flatMap((set) => set.doors.map((which) => listener(set, which))),
-  );
-}
-
-/**
- * What the network filter does not tell about rules that it enforces, it tells about shadow rules: the same rules
- * once more, enforced by nobody.
- */
-function mirrors({ filters }: SetFilters): JsonObject[] {
-  return filters.flatMap(({ name, typed_config: config }): JsonObject[] => {
-    const [which, rules] = [name.slice(name.lastIndexOf('.') + 1), config['rules']];
-    if (rules === undefined || which === 'deny') return [];
-    const prefix = `mirror_${which}_`;
-    const mirror = {
-      '@type': config['@type'] ?? '',
-      stat_prefix: prefix,
-      shadow_rules: rules,
-      shadow_rules_stat_prefix: prefix,
-    };
-    return [{ name: prefix, typed_config: mirror }];
-  });
-}
-
-function resources(version: string, entries: readonly Mutable[]): Mutable {
-  return { version_info: version, resources: entries };
 }

@@ -1,20 +1,34 @@
 import net from 'node:net';
 import tls from 'node:tls';
 import type { Asked } from '../case.ts';
-import { DOOR_ADDRESSES, type Door, type Peer } from '../world.ts';
+import { DOOR_ADDRESSES, PROXIED_DESTINATION6, type Door, type Peer } from '../world.ts';
 import { nameOf, type Certificates } from './certificates.ts';
+import { proxyHeader } from './proxy-protocol.ts';
 
 /** The listener that a question goes to. */
 export function doorOf(asked: Asked, protocol: 'http' | 'tcp'): Door {
   if (asked.peer.kind === 'plaintext') return 'plaintext';
   if (asked.peer.kind !== 'svid') return 'open';
   if (asked.ipv6) return 'sidecar6';
+  if (asked.proxied !== undefined) return 'proxied';
   return protocol === 'http' && asked.forwardedFor !== undefined ? 'forwarded' : 'sidecar';
 }
 
 /** Address of the client, as the listener sees it. */
 export function sourceOf(asked: Asked, door: Door): string {
   return door === 'sidecar6' ? '::1' : asked.source;
+}
+
+/** Address that somebody in front names as the client's; undefined: nobody does. */
+export function remoteOf(asked: Asked, door: Door): string | undefined {
+  if (door === 'proxied') return asked.proxied;
+  return door === 'forwarded' ? asked.forwardedFor : undefined;
+}
+
+/** Address of the listener, as it sees itself. */
+export function destinationOf(asked: Asked, door: Door): string {
+  const through6 = door === 'proxied' && asked.proxied?.includes(':') === true;
+  return through6 ? PROXIED_DESTINATION6 : DOOR_ADDRESSES[door];
 }
 
 export interface Line {
@@ -26,7 +40,8 @@ export interface Line {
 
 /** One text for all questions that can share a connection. */
 export function lineName({ asked, door, port, alpn }: Line): string {
-  return [nameOf(asked.peer), door, port, sourceOf(asked, door), asked.sni ?? '', alpn ?? ''].join(' ');
+  const from = [sourceOf(asked, door), door === 'proxied' ? (asked.proxied ?? '') : ''];
+  return [nameOf(asked.peer), door, port, ...from, asked.sni ?? '', alpn ?? ''].join(' ');
 }
 
 /** An open connection: mTLS where the door speaks it. @throws Error where it cannot be made */
@@ -35,8 +50,11 @@ export async function connect(line: Line, certificates: Certificates): Promise<n
   const [host, localAddress] = [DOOR_ADDRESSES[door], sourceOf(asked, door)];
   const plain = net.connect({ host, port, localAddress, noDelay: true });
   if (door === 'plaintext') return await opened(plain, 'connect');
+  await opened(plain, 'connect');
+  if (door === 'proxied')
+    plain.write(proxyHeader(asked, plain.localPort ?? 0, [destinationOf(asked, door), port]));
   const socket = tls.connect({
-    socket: await opened(plain, 'connect'),
+    socket: plain,
     // Who the server is, is not the question here.
     rejectUnauthorized: false,
     ...(asked.sni !== undefined && { servername: asked.sni }),
@@ -44,6 +62,11 @@ export async function connect(line: Line, certificates: Certificates): Promise<n
     secureContext: contextOf(asked.peer, certificates),
   });
   return await opened(socket, 'secureConnect');
+}
+
+/** An address and a port, as Envoy writes them. */
+export function endpoint(address: string, port: number): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
 const contexts = new WeakMap<Certificates, Map<string, tls.SecureContext>>();

@@ -1,37 +1,60 @@
 import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { compile } from '../../../src/policy/index.ts';
+import { compile, type ExtAuthzFilter, type RbacFilter } from '../../../src/policy/index.ts';
+import type { JsonObject } from '../../../src/proxy/index.ts';
 import { envoyPath } from '../../harness/paths.ts';
 import { freePort } from '../../harness/ports.ts';
 import { Child } from '../../harness/process.ts';
 import { waitFor } from '../../harness/wait.ts';
 import type { Asked, Verdict } from '../case.ts';
-import type { Compiler, EvaluatedSet } from '../evaluated.ts';
-import { DOOR_ADDRESSES, SVIDS, withPort, type Door } from '../world.ts';
+import { EvaluatedSet, type Compiler } from '../evaluated.ts';
+import { AUTHORIZERS, DOOR_ADDRESSES, SVIDS, inThisRun, type Door } from '../world.ts';
+import { Authorizers } from './authorizers.ts';
 import { makeCertificates, type Certificates } from './certificates.ts';
-import {
-  envoyConfig,
-  listenersResource,
-  routesResource,
-  type ConfigOptions,
-  type SetFilters,
-  type TcpSet,
-} from './config.ts';
-import { connect, doorOf, lineName, type Line } from './connect.ts';
+import { envoyConfig, type ConfigOptions } from './config.ts';
+import type { Filter } from './files.ts';
+import { listenersResource, routesResource, type SetFilters, type TcpSet } from './sets.ts';
+import { connect, destinationOf, doorOf, endpoint, lineName, remoteOf, type Line } from './connect.ts';
 import { http1Line, http2Line, type HttpLine } from './http-client.ts';
 import { sayHello } from './tcp-client.ts';
-import { isJudged, verdictOf, type LogLine, type Status } from './verdicts.ts';
+import { isJudged, verdictOf, type LogLine, type Observed } from './verdicts.ts';
+import { UNVERIFIED, verifyingResource } from './verifying.ts';
 import { Wire } from './wire.ts';
 
 /** Who may knock at a door. */
 const PROBES: Readonly<Record<Door, Partial<Asked>>> = {
   sidecar: { peer: { kind: 'svid', id: SVIDS[0] ?? '' } },
   sidecar6: { peer: { kind: 'svid', id: SVIDS[0] ?? '' }, ipv6: true },
+  proxied: { peer: { kind: 'svid', id: SVIDS[0] ?? '' }, proxied: '127.0.0.1' },
   forwarded: { peer: { kind: 'svid', id: SVIDS[0] ?? '' }, forwardedFor: '127.0.0.1' },
   open: { peer: { kind: 'anonymous' } },
   plaintext: {},
 };
+
+/** How the compiler has each external authorizer asked about an HTTP request. */
+function asksOf(compiler: Compiler, wire: Wire): ReadonlyMap<string, Filter> {
+  const asks = AUTHORIZERS.map(({ name }): [string, Filter] => {
+    const spec = { action: 'CUSTOM', provider: { name }, rules: [{}] };
+    const metadata = { name: 'p', namespace: 'a' };
+    const document = {
+      apiVersion: 'security.istio.io/v1',
+      kind: 'AuthorizationPolicy',
+      metadata,
+      spec,
+    } as const;
+    const documents = {
+      protocol: 'http',
+      defaultAction: 'deny',
+      portKnown: false,
+      documents: [document],
+    } as const;
+    const { custom } = new EvaluatedSet(documents, 1).compiled(compiler);
+    if (custom === undefined) throw new Error(`the compiler has nobody ask ${name}`);
+    return [name, { name: `ask.${name}`, typed_config: wire.pass(custom.ask).typed_config }];
+  });
+  return new Map(asks);
+}
 
 /** Filters that let everything pass. */
 const OPEN_FILTERS: SetFilters['filters'] = ['audit', 'deny', 'allow'].map((which) => ({
@@ -57,13 +80,20 @@ export class Court {
   readonly #folder: string;
   readonly #options: ConfigOptions;
   readonly #compiler: Compiler;
-  readonly #wire = new Wire();
+  readonly #wire: Wire;
+  readonly #authorizers: Authorizers;
   readonly #lines = new Map<string, HttpLine>();
   #child: Child | undefined;
   #nextId = 0;
 
-  private constructor(certificates: Certificates, options: ConfigOptions, compiler: Compiler) {
-    this.#certificates = certificates;
+  private constructor(
+    { wire, authorizers }: { wire: Wire; authorizers: Authorizers },
+    options: ConfigOptions,
+    compiler: Compiler,
+  ) {
+    this.#certificates = options.certificates;
+    this.#wire = wire;
+    this.#authorizers = authorizers;
     this.#folder = options.folder;
     this.#options = options;
     this.#compiler = compiler;
@@ -75,7 +105,10 @@ export class Court {
     const folder = mkdtempSync(join(tmpdir(), 'countersign-equality-'));
     const host = DOOR_ADDRESSES.sidecar;
     const [port, adminPort, echoPort] = [await freePort(host), await freePort(host), await freePort(host)];
-    return new Court(certificates, { certificates, folder, port, adminPort, echoPort }, compiler);
+    const [wire, authorizers] = [new Wire(), await Authorizers.start()];
+    const ports = { port, adminPort, echoPort, authorizerPorts: authorizers.ports };
+    const options = { certificates, folder, ...ports, asks: asksOf(compiler, wire) };
+    return new Court({ wire, authorizers }, options, compiler);
   }
 
   /** Port of every HTTP listener. */
@@ -91,6 +124,7 @@ export class Court {
   async close(): Promise<void> {
     for (const line of this.#lines.values()) line.close();
     await this.#child?.stop(2_000);
+    this.#authorizers.close();
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
@@ -112,14 +146,21 @@ export class Court {
     this.#ids = new Map();
     const http: SetFilters[] = [];
     const tcp: TcpSet[] = [];
+    const verifying = new Map<string, JsonObject>();
     for (const { set, asked: questions } of hearings) {
       this.#nextId += 1;
       const id = `s${this.#nextId}`;
       this.#ids.set(set, id);
-      const { audit, deny, allow } = set.compiled(this.#compiler);
-      const filters = [audit, deny, allow].map((filter) => this.#wire.pass(filter));
-      if (set.set.protocol === 'http') http.push({ id, filters });
+      const { custom, audit, deny, allow } = set.compiled(this.#compiler);
+      const pass = (filter: RbacFilter | ExtAuthzFilter): Filter => this.#wire.pass(filter);
+      const filters = [...(custom ? [custom.select] : []), audit, deny, allow].map(pass);
+      const ask = custom && pass(custom.ask);
+      const verify = set.verifying();
+      if (verify !== undefined) verifying.set(id, this.#wire.pass(verify).typed_config);
+      if (set.set.protocol === 'http')
+        http.push({ id, filters, asks: ask && this.#nameOf(ask), verifies: verify !== undefined });
       else {
+        if (ask !== undefined) filters.splice(1, 0, ask);
         const doors = [...new Set(questions.map((asked) => doorOf(asked, 'tcp')))];
         tcp.push({ id, filters, port: set.port, doors });
       }
@@ -129,11 +170,27 @@ export class Court {
     const probe = `s${this.#nextId}`;
     const said = this.#child?.stderr.length ?? 0;
     this.#write('listeners.json', listenersResource(tcp, probe, this.#options));
-    this.#write('routes.json', routesResource([...http, { id: probe, filters: OPEN_FILTERS }], probe));
+    this.#write(
+      'routes.json',
+      routesResource(
+        [...http, { id: probe, filters: OPEN_FILTERS, verifies: true }],
+        probe,
+        this.#options.asks,
+      ),
+    );
+    this.#write('verifying.json', verifyingResource(verifying, probe));
     this.#start();
     const fault = await this.#inForce(probe, tcp, said);
     writeFileSync(this.#accessLog, '');
     return fault;
+  }
+
+  /** Whom it asks: filters like it are in the listeners, and a route leaves one of them on. */
+  #nameOf(ask: Filter): string {
+    const text = JSON.stringify(ask.typed_config);
+    for (const [name, { typed_config: config }] of this.#options.asks)
+      if (JSON.stringify(config) === text) return name;
+    throw new Error(`the compiler asks in a way that the listeners have not: ${text}`);
   }
 
   #write(name: string, content: unknown): void {
@@ -161,9 +218,10 @@ export class Court {
     });
     const line = (door: Door, port: number): Line => ({ asked: ask(door), door, port, alpn: undefined });
     const answered = async (door: Door): Promise<boolean> => {
-      const ticket = { set: probe, number: 'probe' };
+      const status = async (number: string): Promise<number | undefined> =>
+        await (await this.#httpLine(line(door, this.port))).ask(ask(door), { set: probe, number });
       // The listener's own filters deny: the route is there, and lifts them.
-      return (await (await this.#httpLine(line(door, this.port))).ask(ask(door), ticket)) === 200;
+      return (await status('probe')) === 200 && (await status(UNVERIFIED)) === 401;
     };
     const waiting = new Set(Object.keys(PROBES) as Door[]);
     const silent = new Set(tcp);
@@ -190,7 +248,8 @@ export class Court {
     if (!child.running) {
       for (const line of this.#lines.values()) line.close();
       this.#lines.clear();
-      return `Envoy ended: ${child.stderr.slice(-2_000)}`;
+      const why = /\[(?:critical|error)\][^]{0,1000}/u.exec(child.stderr.slice(said))?.[0];
+      return `Envoy ended: ${why ?? child.stderr.slice(-1_000)}`;
     }
     return /(?:rejected|[Ee]rror adding|error updating)[^]*/u
       .exec(child.stderr.slice(said))?.[0]
@@ -207,8 +266,7 @@ export class Court {
         const queue = queues.get(name) ?? [];
         queues.set(name, queue);
         queue.push(async () => {
-          const { status, key } = await this.#ask(line, set, `${index}.${at}`);
-          heard.push({ index, at, status, key });
+          heard.push({ index, at, ...(await this.#ask(line, set, `${index}.${at}`)) });
         });
       }
     }
@@ -219,25 +277,35 @@ export class Court {
     for (const answer of heard) {
       const [hearing, row] = [hearings[answer.index], verdicts[answer.index]];
       if (hearing === undefined || row === undefined) continue;
-      row[answer.at] = verdictOf(answer.status, log.get(answer), hearing.set);
+      row[answer.at] = verdictOf(answer, log.get(answer), hearing.set);
     }
     return verdicts;
   }
 
-  /** @returns what Envoy answered, and under what its access log tells of it */
-  async #ask(line: Line, set: EvaluatedSet, number: string): Promise<Pick<Heard, 'status' | 'key'>> {
+  async #ask(line: Line, set: EvaluatedSet, number: string): Promise<Answer> {
     if (set.set.protocol === 'tcp') {
-      const { status, source } = await sayHello(await connect(line, this.#certificates));
-      return { status, key: `${source} ${DOOR_ADDRESSES[line.door]} ${line.port}` };
+      return await this.#connectAndAsk(line);
     }
-    const asked = withPort(line.asked, set.port);
+    const asked = { ...inThisRun(line.asked, set.port), tokens: line.asked.tokens ?? [] };
     const ticket = { set: this.#ids.get(set) ?? '', number };
+    this.#authorizers.expect(number, undefined);
     // A connection that Envoy has just closed gives no answer: the next one does.
     for (let attempt = 0; attempt < 2; attempt += 1) {
       const status = await (await this.#httpLine(line)).ask(asked, ticket);
-      if (status !== undefined) return { status, key: number };
+      if (status !== undefined) return { status, key: number, asked: this.#authorizers.wasAsked(number) };
     }
-    return { status: asked.http === 2 ? 'reset' : undefined, key: number };
+    return { status: asked.http === 2 ? 'reset' : undefined, key: number, asked: false };
+  }
+
+  async #connectAndAsk(line: Line): Promise<Answer> {
+    const { asked, door, port } = line;
+    const socket = await connect(line, this.#certificates);
+    const { localAddress = '', localPort = 0 } = socket;
+    const client = endpoint(remoteOf(asked, door) ?? localAddress, localPort);
+    this.#authorizers.expect(client, asked.authorizer);
+    const status = await sayHello(socket);
+    const key = `${endpoint(localAddress, localPort)} ${destinationOf(asked, door)} ${port}`;
+    return { status, key, asked: this.#authorizers.wasAsked(client) };
   }
 
   async #httpLine(line: Line): Promise<HttpLine> {
@@ -283,12 +351,15 @@ export class Court {
   }
 }
 
+interface Answer extends Observed {
+  /** Under what the access log tells of it. */
+  readonly key: string;
+}
+
 /** One question's answer, not yet a verdict. */
-interface Heard {
+interface Heard extends Answer {
   readonly index: number;
   readonly at: number;
-  readonly status: Status;
-  readonly key: string;
 }
 
 function lineOf(asked: Asked, set: EvaluatedSet): Line {

@@ -1,7 +1,10 @@
 import http2 from 'node:http2';
 import type net from 'node:net';
+import { withTokens } from '../authenticated.ts';
 import type { Asked } from '../case.ts';
-import { NUMBER_HEADER, SET_HEADER } from './config.ts';
+import { ANSWER_HEADER, NUMBER_HEADER } from './authorizers.ts';
+import { SET_HEADER } from './files.ts';
+import { metadataHeaders } from './metadata.ts';
 import { token, TOKEN_HEADER } from './tokens.ts';
 
 /** Which policy set is to judge, and the name of the request in the access log. */
@@ -23,7 +26,9 @@ function headersOf(asked: Asked, { set, number }: Ticket): (readonly [string, st
   return [
     [SET_HEADER, set],
     [NUMBER_HEADER, number],
-    ...asked.headers,
+    ...withTokens(asked).headers,
+    ...metadataHeaders(asked),
+    ...(asked.authorizer === undefined ? [] : [[ANSWER_HEADER, asked.authorizer] as const]),
     ...(asked.claims === undefined ? [] : [[TOKEN_HEADER, token(asked.claims)] as const]),
     ...(asked.forwardedFor === undefined ? [] : [['x-forwarded-for', asked.forwardedFor] as const]),
   ];
@@ -64,7 +69,7 @@ export function http1Line(socket: net.Socket): HttpLine {
         waiting = resolve;
         bodiless = asked.method === 'HEAD';
         const lines = headersOf(asked, ticket).map(([name, value]) => `${name}: ${value}\r\n`);
-        const text = `${asked.method} ${asked.path} HTTP/1.1\r\nHost: ${asked.host}\r\n${lines.join('')}\r\n`;
+        const text = `${asked.method} ${withTokens(asked).path} HTTP/1.1\r\nHost: ${asked.host}\r\n${lines.join('')}\r\n`;
         socket.write(Buffer.from(text, 'utf8'));
       }),
     usable: () => !ended,
@@ -113,7 +118,7 @@ export function http2Line(socket: net.Socket): HttpLine {
         const stream = session.request({
           ...headers,
           ':method': asked.method,
-          ':path': asked.path,
+          ':path': withTokens(asked).path,
           ':authority': asked.host,
           ':scheme': 'https',
         });

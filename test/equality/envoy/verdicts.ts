@@ -7,6 +7,8 @@ export interface LogLine {
   readonly destination_address: string;
   readonly number?: string | null;
   readonly details?: string | null;
+  readonly flags?: string | null;
+  readonly asked_by?: string | null;
   readonly allowed_by?: string | null;
   readonly audited_by?: string | null;
   readonly shadow_denied_by?: string | null;
@@ -14,15 +16,29 @@ export interface LogLine {
   readonly shadow_allow_result?: string | null;
 }
 
+/** What came of a question. */
+export interface Observed {
+  readonly status: Status;
+  /** Whether an external authorizer was asked. */
+  readonly asked: boolean;
+}
+
 /** What Envoy's answer and its access log say. */
-export function verdictOf(status: Status, line: LogLine | undefined, set: EvaluatedSet): Verdict {
+export function verdictOf(
+  { status, asked }: Observed,
+  line: LogLine | undefined,
+  set: EvaluatedSet,
+): Verdict {
   if (!isJudged(status)) return { verdict: 'REFUSED' };
   const passed = status === 200 || status === 'echoed';
+  if (status === 401) return { verdict: 'UNAUTHENTICATED', asked: text(line?.asked_by) };
   if (!passed && status !== 403 && status !== 'ended') {
     return { verdict: 'DENY', fault: `status ${status}, ${line?.details ?? 'no details'}` };
   }
   if (line === undefined) return { verdict: 'DENY', fault: 'no line in the access log' };
-  return judged(passed, line, set);
+  const verdict = judged(passed, line, set);
+  if (asked && verdict.asked === undefined) return { ...verdict, fault: 'no rule has an authorizer asked' };
+  return verdict;
 }
 
 /**
@@ -37,10 +53,10 @@ export function isJudged(status: Status): boolean {
 }
 
 function judged(passed: boolean, line: LogLine, set: EvaluatedSet): Verdict {
-  const denied = deniedBy(line);
   return {
     verdict: passed ? 'ALLOW' : 'DENY',
-    rule: passed ? text(line.allowed_by) : denied,
+    rule: passed ? text(line.allowed_by) : deniedBy(line),
+    asked: text(line.asked_by),
     audited: text(line.audited_by),
     shadow: shadowOf(passed, line, set),
   };
@@ -59,8 +75,9 @@ function shadowOf(passed: boolean, line: LogLine, { tried }: EvaluatedSet): Verd
   return { verdict: allowed ? 'ALLOW' : 'DENY', rule: text(line.shadow_allowed_by) };
 }
 
-/** `none`: no rule allowed it. */
-function deniedBy({ details }: LogLine): string | undefined {
+/** `none`: no rule allowed it. `UAEX`: the external authorizer refused it, or could not be asked. */
+function deniedBy({ details, flags, asked_by: asked }: LogLine): string | undefined {
+  if (flags?.split(',').includes('UAEX') === true) return text(asked);
   const rule = /rbac_access_denied_matched_policy\[(.*)\]/u.exec(details ?? '')?.[1];
   return rule === 'none' ? undefined : rule;
 }

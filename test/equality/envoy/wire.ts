@@ -1,7 +1,8 @@
 import protobuf from 'protobufjs';
 import { envoySchema } from '../../../cmd/schema.ts';
-import type { RbacFilter } from '../../../src/policy/index.ts';
+import type { ExtAuthzFilter, JwtAuthnFilter, RbacFilter } from '../../../src/policy/index.ts';
 import { EXTENSION_CONFIG_TYPE, ResourceEncoder, type JsonObject } from '../../../src/proxy/index.ts';
+import type { Filter } from './files.ts';
 
 type Message = Readonly<Record<string, unknown>>;
 
@@ -17,7 +18,7 @@ export class Wire {
   readonly #type: protobuf.Type = this.#lookup(EXTENSION_CONFIG_TYPE);
 
   /** The filter as Envoy's JSON reader takes it, made from the bytes. */
-  pass({ name, typed_config: config }: RbacFilter): { name: string; typed_config: JsonObject } {
+  pass({ name, typed_config: config }: RbacFilter | ExtAuthzFilter | JwtAuthnFilter): Filter {
     const { body } = this.#encoder.encode(EXTENSION_CONFIG_TYPE, name, { typed_config: config });
     const received = this.#read(this.#type, this.#decode(this.#type, body)) as Message;
     return { name, typed_config: received['typed_config'] as JsonObject };
@@ -41,6 +42,9 @@ export class Wire {
     }
     if (WRAPPER.test(type.fullName)) {
       return message['value'] ?? type.fields['value']?.defaultValue;
+    }
+    if (type.fullName === '.google.protobuf.Duration') {
+      return `${Number(message['seconds'] ?? 0) + Number(message['nanos'] ?? 0) / 1e9}s`;
     }
     const fields: [string, unknown][] = [];
     for (const field of type.fieldsArray) {

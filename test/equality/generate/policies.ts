@@ -1,5 +1,7 @@
 import * as fc from 'fast-check';
 import type { Condition, Fields, PolicyDocument, PolicySet, RuleDocument } from '../case.ts';
+import { AUTHORIZERS, NOW } from '../world.ts';
+import { authentications } from './authentications.ts';
 import { CONDITION_VALUES, FIELD_VALUES } from './values.ts';
 
 const SOURCE = [
@@ -15,9 +17,17 @@ const OPERATION = ['hosts', 'methods', 'paths', 'paths', 'ports'];
 /** What a TCP port has of the language. HTTP fields come there too, but seldom: they end a rule, or widen it. */
 const TCP_OPERATION = ['ports', 'ports', 'ports', 'ports', 'methods'];
 const isHttp = (key: string): boolean => key.startsWith('request.');
+/** What runs before anybody is known cannot ask who it is. */
+const CUSTOM_SOURCE = ['ipBlocks', 'remoteIpBlocks'];
+const isIdentity = (key: string): boolean =>
+  key.startsWith('request.auth.') || (key.startsWith('source.') && key !== 'source.ip');
 
-/** Over, not begun, and in force. */
+/** Over, not begun, and in force; those near the time of the run stay well away from it. */
 const VALIDITIES = [
+  { notBefore: `${NOW}-30m`, notAfter: `${NOW}+30m` },
+  { notBefore: `${NOW}-90m`, notAfter: `${NOW}-20m` },
+  { notBefore: `${NOW}+20m`, notAfter: `${NOW}+90m` },
+  { notAfter: `${NOW}+20m` },
   { notAfter: '2020-01-01T00:00:00Z' },
   { notBefore: '2120-01-01T00:00:00Z' },
   { notBefore: '2020-01-01T00:00:00.5+01:00', notAfter: '2120-01-01T00:00:00Z' },
@@ -58,12 +68,14 @@ function condition(keys: readonly string[]): fc.Arbitrary<Condition> {
   });
 }
 
-function rule(protocol: PolicySet['protocol']): fc.Arbitrary<RuleDocument> {
+function rule(protocol: PolicySet['protocol'], custom: boolean): fc.Arbitrary<RuleDocument> {
   const operation = clause(protocol === 'http' ? OPERATION : TCP_OPERATION);
-  const keys = Object.keys(CONDITION_VALUES).filter((key) => protocol === 'http' || !isHttp(key));
+  const keys = Object.keys(CONDITION_VALUES).filter(
+    (key) => (protocol === 'http' || !isHttp(key)) && !(custom && isIdentity(key)),
+  );
   return fc.record(
     {
-      from: some(fc.record({ source: clause(SOURCE) }), 2),
+      from: some(fc.record({ source: clause(custom ? CUSTOM_SOURCE : SOURCE) }), 2),
       to: some(fc.record({ operation }), 2),
       when: some(condition(keys), 2),
     },
@@ -71,26 +83,37 @@ function rule(protocol: PolicySet['protocol']): fc.Arbitrary<RuleDocument> {
   );
 }
 
-function document(protocol: PolicySet['protocol']): fc.Arbitrary<PolicyDocument> {
+/** Authorizers, one name that has another's for a prefix, and one that is a prefix. */
+const PROVIDERS = [...AUTHORIZERS.map(({ name }) => name), 'grp', 'http2'];
+
+/** @param provider that most CUSTOM policies of the workload name: two are one too many */
+function document(protocol: PolicySet['protocol'], provider: string): fc.Arbitrary<PolicyDocument> {
   return fc
     .record({
       // Neighbours in the order of names, which decides what rule Envoy names.
       name: fc.constantFrom('p', 'p-1', 'p.1', 'p1', '0', 'q'),
       namespace: fc.constantFrom('a', 'a', 'root'),
-      action: fc.constantFrom('ALLOW', 'ALLOW', 'ALLOW', 'DENY', 'DENY', 'AUDIT'),
+      action: fc.constantFrom('ALLOW', 'ALLOW', 'ALLOW', 'DENY', 'DENY', 'AUDIT', 'CUSTOM'),
+      asked: fc.oneof(
+        { weight: 7, arbitrary: fc.constant(provider) },
+        { weight: 1, arbitrary: fc.constantFrom(...PROVIDERS) },
+      ),
       shadow: fc.integer({ min: 0, max: 3 }),
       istio: fc.boolean(),
       validity: fc.oneof(
-        { weight: 9, arbitrary: fc.constant(undefined) },
+        { weight: 6, arbitrary: fc.constant(undefined) },
         { weight: 1, arbitrary: fc.constantFrom(...VALIDITIES) },
       ),
     })
-    .chain(({ name, namespace, action, shadow, istio, validity }) => {
-      const fewest = action === 'DENY' ? 1 : 0;
+    .chain(({ name, namespace, action, asked, shadow: dice, istio, validity }) => {
+      const custom = action === 'CUSTOM';
+      const shadow = dice === 0 && !custom;
+      const fewest = action === 'DENY' || custom ? 1 : 0;
+      const each = rule(protocol, custom);
       const rules = fc.oneof(
-        { weight: 12, arbitrary: fc.array(rule(protocol), { minLength: fewest, maxLength: 3, size: 'max' }) },
+        { weight: 12, arbitrary: fc.array(each, { minLength: fewest, maxLength: 3, size: 'max' }) },
         // More than ten: `rule[10]` stands before `rule[2]`.
-        { weight: 1, arbitrary: fc.array(rule(protocol), { minLength: 11, maxLength: 13, size: 'max' }) },
+        { weight: 1, arbitrary: fc.array(each, { minLength: 11, maxLength: 13, size: 'max' }) },
       );
       return rules.map((list): PolicyDocument => ({
         apiVersion: istio ? 'security.istio.io/v1' : 'security.countersign.dev/v1',
@@ -98,11 +121,12 @@ function document(protocol: PolicySet['protocol']): fc.Arbitrary<PolicyDocument>
         metadata: {
           name,
           namespace,
-          ...(istio && shadow === 0 && { annotations: { 'istio.io/dry-run': 'true' } }),
+          ...(istio && shadow && { annotations: { 'istio.io/dry-run': 'true' } }),
         },
         spec: {
           action,
-          ...(!istio && shadow === 0 && { mode: 'Shadow' }),
+          ...(custom && { provider: { name: asked } }),
+          ...(!istio && shadow && { mode: 'Shadow' }),
           ...(!istio && validity && { validity }),
           ...(list.length > 0 && { rules: list }),
         },
@@ -112,12 +136,23 @@ function document(protocol: PolicySet['protocol']): fc.Arbitrary<PolicyDocument>
 
 /** All policies of one workload. */
 export function policySet(protocol: PolicySet['protocol']): fc.Arbitrary<PolicySet> {
+  const provider = fc.constantFrom('grpc', 'grpc', 'grpc', 'http', 'http', 'http', ...PROVIDERS);
+  return provider.chain((asked) => setOf(protocol, asked));
+}
+
+function setOf(protocol: PolicySet['protocol'], provider: string): fc.Arbitrary<PolicySet> {
   return fc.record({
     protocol: fc.constant(protocol),
     defaultAction: fc.constantFrom('deny', 'deny', 'allow'),
     portKnown: fc.boolean(),
     aliases: fc.constantFrom(false, false, true),
-    documents: fc.uniqueArray(document(protocol), {
+    ...(protocol === 'http' && {
+      authentications: fc.oneof(
+        { weight: 3, arbitrary: fc.constant([]) },
+        { weight: 1, arbitrary: authentications },
+      ),
+    }),
+    documents: fc.uniqueArray(document(protocol, provider), {
       minLength: 1,
       maxLength: 4,
       size: 'max',

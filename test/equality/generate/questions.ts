@@ -1,8 +1,9 @@
 import * as fc from 'fast-check';
 import type { Asked, Condition, PolicySet, RuleDocument } from '../case.ts';
-import { CLIENT_ADDRESSES, ODD_PEERS, PORT, SVIDS, type Peer } from '../world.ts';
+import { CLIENT_ADDRESSES, METADATA, ODD_PEERS, PORT, SVIDS, type Peer } from '../world.ts';
+import { tokens } from './authentications.ts';
 import { instances, neighbours, pathNeighbours, svidsFor } from './edges.ts';
-import { HEADER_VALUES, PATHS } from './values.ts';
+import { HEADER_VALUES, metadataKey, PATHS } from './values.ts';
 
 /** What a rule says about one thing that a request has. */
 interface Aim {
@@ -118,7 +119,8 @@ function headers(way: Way): fc.Arbitrary<(readonly [string, string])[]> {
 }
 
 /** A request near the edges of one of the set's rules. */
-export function question({ documents, protocol }: PolicySet): fc.Arbitrary<Asked> {
+export function question({ documents, protocol, authentications = [] }: PolicySet): fc.Arbitrary<Asked> {
+  const custom = documents.some(({ spec }) => spec.action === 'CUSTOM');
   const all = documents.flatMap(({ spec }) => (spec.rules ?? []).flatMap(ways));
   return fc.constantFrom(...(all.length > 0 ? all : [NO_WAY])).chain((way) => {
     const aim = (field: string, keys: RegExp): Aim => aimOf(way, way.operation, field, keys);
@@ -147,17 +149,62 @@ export function question({ documents, protocol }: PolicySet): fc.Arbitrary<Asked
           `a.example:${PORT}`,
         ]),
         headers: headers(way),
-        claims: claims(way),
+        claims: authentications.length === 0 ? claims(way) : fc.constant(undefined),
+        tokens: tokens(authentications, claims(way)),
+        metadata: metadata(way, protocol),
+        authorizer: custom ? fc.constantFrom('ALLOW', 'ALLOW', 'DENY') : fc.constant(undefined),
+        proxied: fc.oneof(
+          { weight: speaksOfRemote ? 2 : 19, arbitrary: fc.constant(undefined) },
+          { weight: 1, arbitrary: fc.constantFrom(...FAR_ADDRESSES) },
+        ),
         forwardedFor: fc.oneof(
           { weight: speaksOfRemote ? 1 : 9, arbitrary: fc.constant(undefined) },
           {
             weight: speaksOfRemote ? 3 : 1,
-            arbitrary: fc.constantFrom('10.1.2.3', '127.77.1.1', '2001:db8::1', '10.1.2.4'),
+            arbitrary: fc.constantFrom(...FAR_ADDRESSES),
           },
         ),
       })
-      .map((asked) => sendable(asked, protocol));
+      .map((asked) => sendable(asked, protocol, custom));
   });
+}
+
+/** Of clients that somebody else speaks for. */
+const FAR_ADDRESSES = [
+  '10.1.2.3',
+  '127.77.1.1',
+  '2001:db8::1',
+  '10.1.2.4',
+  '2001:db9::1',
+  '::2',
+  '::ffff:127.77.1.1',
+];
+
+const metadataValue = fc.constantFrom<unknown>(
+  ...['v', 'w', 'vw', 'wv', 'V', 'é', '', '1', 1, true, null],
+  ...[['v', 'w'], ['vw'], [], [''], ['V', 1], [['v']], { v: 'v' }],
+);
+
+/** Dynamic metadata; seldom where no rule asks for it. */
+function metadata(way: Way, protocol: PolicySet['protocol']): fc.Arbitrary<Asked['metadata']> {
+  const mine = METADATA.filter((entry) => entry.protocol === protocol);
+  const asked = way.when.some(({ key }) => key.startsWith('experimental.'));
+  const entries = mine.map(({ name, key }) => {
+    const named = way.when.some((condition) => condition.key === metadataKey(name, key));
+    const value =
+      protocol === 'http' ? metadataValue : fc.constantFrom<unknown>('v', 'w', 'vw', 'V', '1', 'é');
+    const absent = { weight: named ? 1 : 4, arbitrary: fc.constant(undefined) };
+    return fc.oneof(absent, { weight: 4, arbitrary: value.map((found) => ({ name, key, found })) });
+  });
+  const some = fc.tuple(...entries).map((list) => {
+    const written: Record<string, Record<string, unknown>> = {};
+    for (const entry of list) if (entry) (written[entry.name] ??= {})[entry.key] = entry.found;
+    return Object.keys(written).length === 0 ? undefined : written;
+  });
+  return fc.oneof(
+    { weight: asked ? 1 : 19, arbitrary: fc.constant(undefined) },
+    { weight: asked ? 9 : 1, arbitrary: some },
+  );
 }
 
 const claim = fc.constantFrom<unknown>(
@@ -194,16 +241,34 @@ function hostName(text: string): string | undefined {
 }
 
 /** The nearest question that can be sent at all, and that says nothing twice. */
-function sendable(asked: Asked, protocol: PolicySet['protocol']): Asked {
-  const shown = protocol === 'http' && asked.peer.kind === 'svid' && !asked.ipv6;
+function sendable(asked: Asked, protocol: PolicySet['protocol'], custom: boolean): Asked {
+  const known = asked.peer.kind === 'svid' && !asked.ipv6;
+  // A connection's metadata come in the header that names its client.
+  const carried = protocol === 'tcp' && asked.metadata !== undefined;
+  const proxied = known ? (asked.proxied ?? (carried ? '10.1.2.3' : undefined)) : undefined;
   const http = asked.peer.kind === 'plaintext' ? 1 : asked.http;
-  const method = http === 1 && !HTTP1_METHODS.has(asked.method) ? 'GET' : asked.method;
+  // The authorizer's own reader of HTTP/1.1 may be asked about the request.
+  const method = (http === 1 || custom) && !HTTP1_METHODS.has(asked.method) ? 'GET' : asked.method;
   return {
     ...asked,
     http,
     method,
-    path: isWord(asked.path) ? asked.path : '/a',
+    path: pathOf(asked),
+    headers: asked.headers.filter(([name]) => !taken(name, asked)),
     host: isWord(asked.host) ? asked.host : 'a.example',
-    forwardedFor: shown ? asked.forwardedFor : undefined,
+    proxied,
+    metadata: carried && proxied === undefined ? undefined : asked.metadata,
+    forwardedFor: known && protocol === 'http' && proxied === undefined ? asked.forwardedFor : undefined,
   };
+}
+
+/** A path that a parameter can be put behind, where a token is one. */
+function pathOf({ path, tokens: sent = [] }: Asked): string {
+  const word = isWord(path) ? path : '/a';
+  return sent.some(({ place }) => place.kind === 'param') ? (/^[^?#]+/u.exec(word)?.[0] ?? '/a') : word;
+}
+
+/** A header in which a token stands has no other value. */
+function taken(name: string, { tokens: sent = [] }: Asked): boolean {
+  return sent.some(({ place }) => (place.kind === 'cookie' ? 'cookie' : place.name) === name.toLowerCase());
 }

@@ -1,5 +1,5 @@
 import * as fc from 'fast-check';
-import { PORT, SVIDS } from '../world.ts';
+import { METADATA, PORT, SVIDS } from '../world.ts';
 
 /** Values as documents write them: whole, cut to a prefix or a suffix, `*`, and slips of each. */
 function wild(bases: readonly string[]): fc.Arbitrary<string> {
@@ -140,6 +140,25 @@ export const REFERERS: readonly string[] = [
 
 export const CLAIM_VALUES: readonly string[] = ['v', 'w', 'vw', 'u', 'V', 'é', '1', 'true'];
 
+/** Values of the metadata that other filters write down, as documents name them: `[x]` is for lists. */
+const metadataTexts = fc.constantFrom(
+  'v',
+  'w',
+  'v*',
+  '*v',
+  '*',
+  '[v]',
+  '[w]',
+  '[v*]',
+  '[*w]',
+  '[*]',
+  'V',
+  '1',
+  '[é]',
+);
+
+export const metadataKey = (name: string, key: string): string => `experimental.${name}[${key}]`;
+
 export const CONDITION_VALUES: Readonly<Record<string, fc.Arbitrary<string>>> = {
   ...Object.fromEntries(
     ['x-a', 'X-A', 'x-b', 'accept', 'Authorization', 'user-agent', 'cookie', 'via', 'x-c'].map(
@@ -160,6 +179,9 @@ export const CONDITION_VALUES: Readonly<Record<string, fc.Arbitrary<string>>> = 
   'source.serviceAccount': fc.constantFrom('x', 'a/x', 'b/x', 'y'),
   'source.trustDomain': wild(['td1', 'td1.x', 'td2']),
   'source.principal': wild(plainIds),
+  ...Object.fromEntries(
+    METADATA.map(({ name, key }): [string, fc.Arbitrary<string>] => [metadataKey(name, key), metadataTexts]),
+  ),
   'request.auth.principal': fc.constantFrom('i/u', 'https://i.example/u', '*', 'i/*', '*/u'),
   ...Object.fromEntries(
     [

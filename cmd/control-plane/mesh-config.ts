@@ -1,0 +1,66 @@
+import { parseMeshConfig, type Issue, type MeshSettings } from '../../src/policy/index.ts';
+import { mappingIn } from '../mapping.ts';
+
+/** What `--mesh-config` and flags can both say, by the flag's name. */
+const flagOf = {
+  trustDomain: '--trust-domain',
+  rootNamespace: '--root-namespace',
+  defaultAction: '--default-action',
+} as const;
+
+type Stated = Pick<MeshSettings, keyof typeof flagOf>;
+
+/** What was said by flags. */
+export interface SettingsFlags {
+  /** Of the command line. */
+  readonly stated: Partial<Stated>;
+  /** What holds where nobody says anything. */
+  readonly preset: Stated;
+}
+
+/** One version of the mesh's settings, or why it cannot be one. */
+export type ReadSettings =
+  | { readonly settings: MeshSettings; readonly issues: readonly Issue[] }
+  | { readonly settings: undefined; readonly issues: readonly Issue[] };
+
+/** The settings that flags and the text of a configuration file make together. A contradiction is an error. */
+export function settingsOf(text: string, { stated, preset }: SettingsFlags): ReadSettings {
+  const document = mappingIn(text);
+  if (document === undefined)
+    return { settings: undefined, issues: [error('', 'holds no JSON or YAML mapping')] };
+  const parsed = parseMeshConfig(document);
+  if (!parsed.ok) return { settings: undefined, issues: parsed.issues };
+  const { settings: configured } = parsed;
+  const contradictions = settingNames.flatMap((name) => {
+    const [there, here] = [configured[name], stated[name]];
+    if (there === undefined || here === undefined || there === here) return [];
+    const message = `is ${JSON.stringify(there)} here and ${JSON.stringify(here)} in ${flagOf[name]}: say the same in both, or leave one out`;
+    return [error(name, message)];
+  });
+  if (contradictions.length > 0)
+    return { settings: undefined, issues: [...parsed.issues, ...contradictions] };
+  return { settings: { ...preset, ...configured, ...stated }, issues: parsed.issues };
+}
+
+/**
+ * Which settings a running control plane takes over, and why it may not: identities and the mesh's indexes were
+ * made with the others.
+ */
+export function refusedChanges(running: MeshSettings, next: MeshSettings): Issue[] {
+  return (['trustDomain', 'rootNamespace'] as const).flatMap((name) =>
+    running[name] === next[name]
+      ? []
+      : [
+          error(
+            name,
+            `cannot change while the control plane runs, from ${running[name]} to ${next[name]}: restart it`,
+          ),
+        ],
+  );
+}
+
+const settingNames = ['trustDomain', 'rootNamespace', 'defaultAction'] as const;
+
+function error(path: string, message: string): Issue {
+  return { severity: 'error', path, message };
+}

@@ -1,0 +1,49 @@
+import type protobuf from 'protobufjs';
+import type { Authority } from '../../src/authority/index.ts';
+import type { JwksKeeper } from '../../src/jwks/index.ts';
+import type { Mesh } from '../../src/mesh/index.ts';
+import { Proxies, ResourceEncoder } from '../../src/proxy/index.ts';
+import type { LiveSettings } from './live-settings.ts';
+import { proxiesObserver, type Witnesses } from './observers.ts';
+import { renewForSigner } from './root-rotation.ts';
+
+/** What Envoys are made from. */
+export interface ProxiesParts {
+  readonly schema: protobuf.Root;
+  readonly mesh: Mesh;
+  readonly live: LiveSettings;
+  readonly keys: JwksKeeper;
+  readonly authority: Authority;
+  readonly nowMs: () => number;
+}
+
+/** The connected workloads, told of every change: of the mesh, its settings, issuers' keys, and the authority. */
+export function openProxies(
+  { schema, mesh, live, keys, authority, nowMs }: ProxiesParts,
+  witnesses: Witnesses,
+  closers: (() => void | Promise<void>)[],
+): Proxies {
+  const { metrics, log } = witnesses;
+  const proxies = new Proxies({
+    encoder: new ResourceEncoder(schema),
+    mesh,
+    settings: live.current,
+    jwksOf: (uri) => keys.get(uri),
+    bundle: () => authority.bundle,
+    nowMs,
+    random: Math.random,
+    issue: ({ id }) => {
+      const end = metrics.issuanceSeconds.startTimer();
+      const svid = authority.issue(id);
+      end();
+      return svid;
+    },
+    observer: proxiesObserver(witnesses),
+  });
+  closers.push(() => proxies.close());
+  closers.push(keys.onChange((uri) => proxies.keysChanged(uri)));
+  closers.push(live.onChange((settings) => proxies.settingsChanged(settings)));
+  closers.push(authority.onBundleChange(() => proxies.bundleChanged()));
+  closers.push(authority.onSignerChange(() => void renewForSigner(authority, proxies, log)));
+  return proxies;
+}

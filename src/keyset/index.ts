@@ -1,0 +1,1 @@
+export { readKeySet, type KeySet, type ReadKeySet } from './key-set.ts';

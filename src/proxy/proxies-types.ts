@@ -1,0 +1,42 @@
+import type { IssuedSvid } from '../authority/index.ts';
+import type { SpiffeId, TrustBundle } from '../identity/index.ts';
+import type { Mesh, Pod } from '../mesh/index.ts';
+import type { MeshSettings } from '../policy/index.ts';
+import type { ResourceEncoder } from './encoder.ts';
+import type { IssueReason } from './svid-keeper.ts';
+import type { WorkloadProxy } from './workload-proxy.ts';
+
+export interface ProxiesOptions {
+  readonly encoder: ResourceEncoder;
+  readonly mesh: Mesh;
+  readonly settings: MeshSettings;
+  /** The keys behind a URI, as fetched last; undefined: none yet. */
+  readonly jwksOf: (uri: string) => string | undefined;
+  readonly bundle: () => TrustBundle;
+  readonly nowMs: () => number;
+  readonly random: () => number;
+  /** Makes an SVID for a proven workload. */
+  readonly issue: (workload: Workload) => IssuedSvid;
+  readonly observer: ProxiesObserver;
+}
+
+/** Who it is, as attestation proved it. */
+export interface Workload {
+  readonly id: SpiffeId;
+  readonly pod: Pod;
+  /** What was proven, and how each factor stood. */
+  readonly factors: readonly { readonly factor: string; readonly outcome: string }[];
+}
+
+export interface ProxiesObserver {
+  /** @param workload of the stream whose proof allowed it */
+  issued(workload: Workload, svid: IssuedSvid, reason: IssueReason): void;
+  refused(workload: Workload, why: string): void;
+  failed(workload: Workload, error: Error): void;
+}
+
+/** A stream's hold on the proxy of its pod. */
+export interface ProxyLease {
+  readonly proxy: WorkloadProxy;
+  release(): void;
+}

@@ -1,0 +1,121 @@
+import { tokenSeen, type JwtRule, type RequestAuthentication } from '../../src/policy/index.ts';
+import type { Asked, Token, TokenPlace } from './case.ts';
+import { keyMark, tokenText } from './envoy/tokens.ts';
+
+/** A request as the rules see it behind the verification of its tokens. */
+export interface Authenticated {
+  readonly claims: unknown;
+  readonly headers: Asked['headers'];
+  readonly path: string;
+}
+
+/** What a request carries besides what it was asked for: its tokens. */
+export function withTokens({ headers, path, tokens = [] }: Asked): Pick<Asked, 'headers' | 'path'> {
+  const cookies = tokens.filter(({ place }) => place.kind === 'cookie');
+  const inHeaders = tokens.filter(({ place }) => place.kind === 'header');
+  const query = tokens
+    .filter(({ place }) => place.kind === 'param')
+    .map((token) => `${token.place.name}=${tokenText(token)}`);
+  return {
+    headers: [
+      ...headers,
+      ...cookies.map((token): [string, string] => ['cookie', `${token.place.name}=${tokenText(token)}`]),
+      ...inHeaders.map((token): [string, string] => [token.place.name, textAt(token)]),
+    ],
+    path: query.length === 0 ? path : `${path}?${query.join('&')}`,
+  };
+}
+
+/**
+ * What RequestAuthentications mean, once more and without Envoy in mind: a request has no token where the rules look,
+ * or one, which a rule that looks there takes. undefined: it is answered 401.
+ */
+export function authenticate(
+  asked: Asked,
+  policies: readonly RequestAuthentication[],
+): Authenticated | undefined {
+  const rules = policies.flatMap(({ jwtRules }) => jwtRules);
+  const sent = { claims: undefined, ...withTokens(asked) };
+  const places = uniquePlaces(rules.flatMap(placesOf));
+  const found = places.flatMap((place) =>
+    (asked.tokens ?? []).filter((token) => liesAt(token, place)).map((token) => ({ place, token })),
+  );
+  const output = new Set(rules.flatMap(outputsOf));
+  const cleared = sent.headers.filter(([name]) => !output.has(name.toLowerCase()));
+  const [first, ...others] = found;
+  if (first === undefined) return { ...sent, headers: cleared };
+  if (others.length > 0) return undefined;
+  const { place, token } = first;
+  const taker = rules.find((rule) => placesOf(rule).some((each) => same(each, place)) && takes(rule, token));
+  const wrapped = place.kind === 'header' && place.prefix !== prefixOf(token.place);
+  if (taker === undefined || wrapped || token.time !== 'good') return undefined;
+  const seen = tokenSeen(token.claims, [{ ...NOWHERE, jwtRules: [taker] }]);
+  if (!seen.seen) return undefined;
+  const kept = (name: string): boolean =>
+    taker.forwardOriginalToken || place.kind !== 'header' || name.toLowerCase() !== place.name;
+  const written = taker.outputClaimToHeaders.flatMap(({ header, claim }): [string, string][] => {
+    const value = token.claims[claim];
+    return typeof value === 'string' ? [[header, value]] : [];
+  });
+  const stripped = place.kind === 'param' && !taker.forwardOriginalToken;
+  return {
+    claims: seen.claims,
+    headers: [...cleared.filter(([name]) => kept(name)), ...written],
+    path: stripped ? asked.path : sent.path,
+  };
+}
+
+const NOWHERE = {
+  apiGroup: 'security.istio.io',
+  namespace: 'a',
+  name: 'p',
+  selector: {},
+  digest: '',
+} as const;
+
+function outputsOf({ outputClaimToHeaders, outputPayloadToHeader }: JwtRule): string[] {
+  const payload = outputPayloadToHeader === undefined ? [] : [outputPayloadToHeader];
+  return [...payload, ...outputClaimToHeaders.map(({ header }) => header)];
+}
+
+function takes(rule: JwtRule, { claims, key }: Token): boolean {
+  if (rule.keys.kind !== 'inline' || !rule.keys.jwks.includes(keyMark(key))) return false;
+  return tokenSeen(claims, [{ ...NOWHERE, jwtRules: [rule] }]).seen;
+}
+
+function prefixOf(place: TokenPlace): string {
+  return place.kind === 'header' ? place.prefix : '';
+}
+
+function textAt(token: Token): string {
+  return prefixOf(token.place) + tokenText(token);
+}
+
+/** A place behind a prefix is empty where another prefix stands; one without takes whatever stands there. */
+function liesAt({ place }: Token, rule: TokenPlace): boolean {
+  if (place.kind !== rule.kind || place.name !== rule.name) return false;
+  const prefix = prefixOf(rule);
+  return prefix === '' || prefix === prefixOf(place);
+}
+
+const DEFAULT: readonly TokenPlace[] = [
+  { kind: 'header', name: 'authorization', prefix: 'Bearer ' },
+  { kind: 'param', name: 'access_token' },
+];
+
+function placesOf({ fromHeaders, fromParams, fromCookies }: JwtRule): readonly TokenPlace[] {
+  const own: TokenPlace[] = [
+    ...fromHeaders.map(({ name, prefix }): TokenPlace => ({ kind: 'header', name, prefix })),
+    ...fromParams.map((name): TokenPlace => ({ kind: 'param', name })),
+    ...fromCookies.map((name): TokenPlace => ({ kind: 'cookie', name })),
+  ];
+  return own.length === 0 ? DEFAULT : own;
+}
+
+function uniquePlaces(places: readonly TokenPlace[]): readonly TokenPlace[] {
+  return [...new Map(places.map((place) => [JSON.stringify(place), place])).values()];
+}
+
+function same(a: TokenPlace, b: TokenPlace): boolean {
+  return a.kind === b.kind && a.name === b.name && prefixOf(a) === prefixOf(b);
+}
