@@ -106,8 +106,8 @@ export class PolicyStatuses {
     for (const client of states.keys()) {
       const pod = mesh.get('Pod', client);
       if (pod === undefined) continue;
-      for (const [kind, policies] of selecting(mesh, pod)) {
-        for (const policy of policies) {
+      for (const [kind, them] of selecting(mesh, pod)) {
+        for (const policy of them) {
           const key = `${kind} ${namespacedKey(policy.namespace, policy.name)}`;
           const clients = selected.get(key);
           if (clients === undefined) selected.set(key, [client]);
