@@ -31,11 +31,12 @@ export interface BundlePublisherOptions {
   };
   readonly random: () => number;
   readonly monotonicMs: () => number;
+  /** How soon a version of the ClusterTrustBundle that is not served is looked for again. Default 30 000. */
+  readonly absentMs?: number;
 }
 
 /** Newest first. */
 const CLUSTER_TRUST_BUNDLE_VERSIONS = ['v1', 'v1beta1'] as const;
-/** How soon a version of the ClusterTrustBundle that is not served is looked for again. */
 const ABSENT_MS = 30_000;
 
 /**
@@ -158,7 +159,7 @@ export class BundlePublisher {
     signal: AbortSignal,
     sink: Omit<ReflectorSink<T>, 'failed' | 'recovered'>,
   ): Promise<void> {
-    const { api, random, monotonicMs, observer } = this.#options;
+    const { api, random, monotonicMs, observer, absentMs = ABSENT_MS } = this.#options;
     const reflector = new Reflector<T>({
       api,
       path,
@@ -171,7 +172,7 @@ export class BundlePublisher {
       },
       random,
       nowMs: monotonicMs,
-      absentMs: ABSENT_MS,
+      absentMs,
     });
     return reflector.run(signal);
   }

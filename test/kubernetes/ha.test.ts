@@ -251,8 +251,13 @@ describe('sidecars of two replicas', () => {
 describe('the Secret with the root', () => {
   it('that is deleted or damaged stops all signing, until it is restored', async () => {
     const { operator } = world.cluster;
-    const { metadata, type, data } = await operator.get(secretPath);
-    const kept = { metadata: { name: metadata.name }, type, data };
+    const { data } = await operator.get(secretPath);
+    // As the page on operations says it.
+    const backUp = ['get', 'secret', '-n', home, 'countersign-root', '-o'];
+    const file = join(replicas[0]!.dataDir, 'authority', 'authority.json');
+    const template = 'go-template={{index .data "authority.json"|base64decode}}';
+    expect((await world.kubectl([...backUp, template])) === readFileSync(file, 'utf8')).toBe(true);
+    const restore = ['create', 'secret', 'generic', '-n', home, 'countersign-root'];
     const suspended = async (): Promise<void> => {
       await all('it to say so', async (replica) =>
         (await readyz(replica)).startsWith('ok\nsigning: suspended'),
@@ -276,7 +281,7 @@ describe('the Secret with the root', () => {
     const { code, stderr } = await run(countersign, ['control-plane', ...source, ...ports]);
     expect(code).toBe(2);
     expect(stderr).toMatch(/There is no root in .*countersign-trust-bundle says/u);
-    await operator.create(at('secrets', home), kept);
+    await world.kubectl([...restore, '--type=countersign.dev/root', `--from-file=${file}`]);
     await resumed();
 
     await operator.merge(secretPath, { data: { 'authority.json': Buffer.from('{}').toString('base64') } });
