@@ -25,6 +25,7 @@ interface Flags {
   readonly dataDir: string;
   readonly listen: ListenAddress;
   readonly admin: ListenAddress;
+  readonly admission?: ListenAddress;
   readonly trustDomain: TrustDomain;
   readonly rootNamespace: string;
   readonly defaultAction: 'allow' | 'deny';
@@ -86,6 +87,10 @@ export function controlPlaneCommand(): Command {
     ).makeOptionMandatory(),
     parsed('--listen <address>', 'gRPC (xDS), TLS 1.3 only', parseListen, '127.0.0.1:15012'),
     parsed('--admin <address>', '/healthz, /readyz, /metrics', parseListen, '127.0.0.1:15014'),
+    new Option(
+      '--admission <address>',
+      'the validating webhook for policies, HTTPS (default: none)',
+    ).argParser(parseListen),
     parsed('--trust-domain <name>', "the mesh's trust domain", parseTrustDomain, 'cluster.local'),
     parsed(
       '--root-namespace <name>',
@@ -180,6 +185,7 @@ function toConfig(flags: Flags, stated: ReadonlySet<string>): ControlPlaneConfig
     dataDir: flags.dataDir,
     listen: flags.listen,
     admin: flags.admin,
+    admission: flags.admission,
     trustDomain: TrustDomain.parse(settings.trustDomain),
     settings,
     meshConfig: file === undefined ? undefined : { file, flags: fromFlags },

@@ -21,6 +21,8 @@ export interface ControlPlaneConfig {
   readonly dataDir: string;
   readonly listen: ListenAddress;
   readonly admin: ListenAddress;
+  /** Of the validating webhook; undefined: none. */
+  readonly admission: ListenAddress | undefined;
   readonly trustDomain: TrustDomain;
   /** At the start. */
   readonly settings: MeshSettings;

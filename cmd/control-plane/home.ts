@@ -1,8 +1,15 @@
 import type { LocalAttestor, LocalIssuer } from '../../src/attestation/index.ts';
 import type { Authority, KeyStore } from '../../src/authority/index.ts';
+import type { StreamStatus } from '../../src/discovery/index.ts';
+import type { SpiffeId } from '../../src/identity/index.ts';
 import type { Mesh } from '../../src/mesh/index.ts';
+import type { Proxies } from '../../src/proxy/index.ts';
+import type { Report } from '../../src/status/index.ts';
 import type { ControlPlaneConfig } from './config.ts';
+import type { LiveSettings } from './live-settings.ts';
 import type { Witnesses } from './observers.ts';
+import type { PolicyWarnings } from './policy-warnings.ts';
+import type { RootRotation } from './root-rotation.ts';
 
 /** Where pods and policies come from, and who vouches for tokens: a directory of manifests, or an API server. */
 export interface Home {
@@ -14,9 +21,25 @@ export interface Home {
   /** Resolves when the mesh holds what there is; it is kept so from then on. */
   fill(): Promise<void>;
   /** From here on it takes its part among the replicas: everything is wired, and it serves. */
-  join(authority: Authority): void;
+  join(wired: Wired): Promise<void>;
   /** Whether this replica does what one of all does alone. */
   leads(): boolean;
+  /** A stream came or went, or an Envoy answered. */
+  streamsChanged(): void;
+  /** What the other replicas that live say of their own Envoys, by identity. */
+  otherReports(): ReadonlyMap<string, Report>;
+}
+
+/** What a home is told of the rest. */
+export interface Wired {
+  readonly authority: Authority;
+  readonly proxies: Proxies;
+  readonly streams: () => readonly StreamStatus[];
+  readonly rotation: RootRotation;
+  readonly warnings: PolicyWarnings;
+  readonly live: LiveSettings;
+  /** Of the control plane itself. */
+  readonly id: SpiffeId;
 }
 
 /** What `/readyz` says. */

@@ -1,16 +1,29 @@
 import { join } from 'node:path';
 import { ApiServerReviewer, JwksFollower, LocalAttestor } from '../../src/attestation/index.ts';
+import { ReplicaReports } from '../../src/cluster/index.ts';
 import { ApiServer, openAccess } from '../../src/kubernetes/index.ts';
 import { KubernetesSource } from '../../src/sources/kubernetes/index.ts';
+import { openAdmission } from './admission.ts';
 import { defaultNamespace } from './config.ts';
 import type { Home, HomeOptions } from './home.ts';
 import { openIssuerKeys } from './api-server-keys.ts';
 import { kubernetesReports } from './kubernetes-reports.ts';
 import { Leadership } from './leadership.ts';
+import { PolicyStatuses } from './policy-status.ts';
 import { followRoot, publishInCluster, rootSecret } from './shared-root.ts';
 
 /** A TokenReview takes milliseconds: whoever waits for one is an Envoy that could be served. */
 const reviewTimeoutMs = 3_000;
+
+/** @returns stops it, and takes back what was reported */
+function runReports(reports: ReplicaReports): () => Promise<void> {
+  const stopping = new AbortController();
+  const done = reports.run(stopping.signal);
+  return async () => {
+    stopping.abort();
+    await done;
+  };
+}
 
 /** Kubernetes: pods and policies from the API server, which also issues the tokens. */
 export async function openInCluster(options: HomeOptions): Promise<Home> {
@@ -24,6 +37,19 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
   const mark = { trustDomain: config.trustDomain.name, namespace };
   const secret = rootSecret(api, mark, options);
   const leadership = new Leadership(api, namespace, witnesses);
+  let source: KubernetesSource | undefined;
+  let statuses: PolicyStatuses | undefined;
+  const reports = new ReplicaReports({
+    api,
+    namespace,
+    identity: leadership.identity,
+    monotonicMs,
+    random: Math.random,
+    onChange: () => statuses?.othersChanged(),
+    onFailing: (what, error) =>
+      log.error({ err: error }, `${what} cannot be kept or read; it is tried again`),
+    onRecovered: (what) => log.info(`${what} is there again`),
+  });
 
   tell.starting(`asking the API server at ${access.server} for the keys of its tokens`);
   const keys = await openIssuerKeys({
@@ -75,10 +101,12 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     attestor,
     issuer: undefined,
     rootStore: secret,
+    streamsChanged: () => statuses?.touch(),
+    otherReports: () => reports.others,
     fill: async () => {
       const report = kubernetesReports(witnesses);
       tell.starting(`listing what is in the API server at ${access.server}`);
-      const source = await KubernetesSource.open(
+      source = await KubernetesSource.open(
         {
           api,
           mesh,
@@ -88,15 +116,40 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
           stateFile: join(config.dataDir, 'mesh.json'),
           onReport: (what) => {
             report(what);
+            if (what.kind === 'policy' || what.kind === 'policy-gone') statuses?.touch();
             // An API server that was away may be one with other keys.
             if (what.kind === 'recovered') follower.lookAnew();
           },
         },
         signal,
       );
-      closers.push(() => source.close());
+      closers.push(() => source?.close());
     },
-    join: (authority) => {
+    join: async (wired) => {
+      const { rotation, authority, warnings, live } = wired;
+      const opened = new PolicyStatuses({
+        ...witnesses,
+        ...wired,
+        api,
+        mesh,
+        policies: () => source?.policies() ?? [],
+        bundle: () => rotation.bundle(),
+        reports,
+        identity: leadership.identity,
+      });
+      statuses = opened;
+      closers.push(() => opened.close());
+      closers.push(mesh.subscribe(() => opened.touch()));
+      closers.push(authority.onBundleChange(() => opened.touch()));
+      closers.push(live.onChange(() => opened.touch()));
+      warnings.onChange(() => opened.touch());
+      leadership.onTerm((term) => {
+        opened.lead(term);
+        void reports.sweep(term);
+      });
+      if (config.admission !== undefined)
+        await openAdmission({ ...options, ...wired, listen: config.admission, api, namespace, leadership });
+      closers.push(runReports(reports));
       closers.push(followRoot(api, secret, authority, options));
       publishInCluster(api, mark, authority, leadership, options);
       closers.push(() => leadership.stop());

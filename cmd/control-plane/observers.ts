@@ -94,6 +94,33 @@ export function discoveryObserver(
   };
 }
 
+/** @param touch called after whatever may change which Envoys run what */
+export function noticing(observer: DiscoveryObserver, touch: () => void): DiscoveryObserver {
+  return {
+    ...observer,
+    streamOpened: (event): void => {
+      observer.streamOpened?.(event);
+      touch();
+    },
+    streamClosed: (event): void => {
+      observer.streamClosed?.(event);
+      touch();
+    },
+    pushed: (event): void => {
+      observer.pushed?.(event);
+      touch();
+    },
+    acked: (event): void => {
+      observer.acked?.(event);
+      touch();
+    },
+    nacked: (event): void => {
+      observer.nacked?.(event);
+      touch();
+    },
+  };
+}
+
 /** What an audit event says of every SVID, whoever it is for. */
 export function issuance(
   svid: IssuedChain,

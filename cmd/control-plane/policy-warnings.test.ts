@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Mesh, type MeshObject } from '../../src/mesh/index.ts';
 import { parseAuthorizationPolicy, renderIssues } from '../../src/policy/index.ts';
 import { LiveSettings } from './live-settings.ts';
-import { watchPolicies } from './policy-warnings.ts';
+import { PolicyWarnings } from './policy-warnings.ts';
 
 const settings = { trustDomain: 'td', rootNamespace: 'root', defaultAction: 'deny' } as const;
 
@@ -34,7 +34,7 @@ const pod: MeshObject = {
 let mesh: Mesh;
 let live: LiveSettings;
 let said: string[] = [];
-let stop: () => void = () => undefined;
+let warnings: PolicyWarnings;
 beforeEach(() => {
   vi.useFakeTimers();
   said = [];
@@ -48,10 +48,10 @@ beforeEach(() => {
     said.push(`${JSON.stringify(about)} ${message}`);
   };
   live = new LiveSettings(settings);
-  stop = watchPolicies(mesh, live, { warn });
+  warnings = new PolicyWarnings(mesh, live, { warn });
 });
 afterEach(() => {
-  stop();
+  warnings.close();
   vi.useRealTimers();
 });
 /** What is said after objects were set. */

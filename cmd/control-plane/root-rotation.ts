@@ -7,7 +7,7 @@ import {
 import type { AuditLog } from '../../src/audit/index.ts';
 import type { StreamStatus } from '../../src/discovery/index.ts';
 import { SECRET_TYPE, type Proxies } from '../../src/proxy/index.ts';
-import { proxyStates } from '../../src/status/index.ts';
+import { proxyStates, type BundleReport, type Report } from '../../src/status/index.ts';
 import type { Logger } from '../../src/telemetry/index.ts';
 
 /** Of those who lag, in a refusal: more than anybody looks after at once. */
@@ -26,6 +26,8 @@ export interface RootRotationParts {
   readonly streams: () => readonly StreamStatus[];
   /** When the last certificate ends whose holder was told another bundle and cannot acknowledge; ms, 0: none. */
   readonly unawareUntilMs: () => number;
+  /** What the other replicas say of their own Envoys, by identity. */
+  readonly others: () => ReadonlyMap<string, Report>;
   readonly audit: AuditLog;
   readonly log: Logger;
 }
@@ -53,7 +55,9 @@ export class RootRotation {
   /** Who stands in the way of a step, and why, a line each; empty: nobody. */
   lagging(step: RotationStep): readonly string[] {
     const { authority } = this.#parts;
-    if (step === 'activate') return [...this.#withoutBundle(), ...this.#unaware()];
+    if (step === 'activate') {
+      return [...this.#bundleStates().lagging, ...this.#unaware(), ...this.#othersWithoutBundle()];
+    }
     if (step !== 'retire') return [];
     const { otherEndsMs = 0 } = authority.rotation;
     const living =
@@ -61,6 +65,19 @@ export class RootRotation {
         ? [`SVIDs of the former root live until ${new Date(otherEndsMs).toISOString()}`]
         : [];
     return [...this.#withFormerSvid(), ...living];
+  }
+
+  /** How far the bundle has come among the Envoys of this replica, for the others. */
+  bundle(): BundleReport {
+    const { authority, unawareUntilMs } = this.#parts;
+    const { proxies, lagging } = this.#bundleStates();
+    return {
+      sequence: authority.bundle.sequence,
+      proxies,
+      current: proxies - lagging.length,
+      lagging: lagging.slice(0, MAX_NAMED),
+      unawareUntilMs: unawareUntilMs(),
+    };
   }
 
   /**
@@ -114,25 +131,39 @@ export class RootRotation {
   }
 
   /** Live Envoys that do not run the present bundle under each name that they asked for. */
-  #withoutBundle(): readonly string[] {
+  #bundleStates(): { readonly proxies: number; readonly lagging: readonly string[] } {
     const { proxies, streams } = this.#parts;
     const states = proxyStates(streams(), SECRET_TYPE, (client, typeUrl, name) =>
       name === 'default' || proxies.isOwnId(client, name)
         ? undefined
         : proxies.versionOf(client, typeUrl, name),
     );
-    return [...states].flatMap(([client, state]) => {
+    const lagging = [...states].flatMap(([client, state]) => {
       if (state.kind === 'current') return [];
       return state.kind === 'rejected'
         ? [`${client} refused the bundle: ${state.message}`]
         : [`${client} has not acknowledged the bundle yet`];
     });
+    return { proxies: states.size, lagging };
+  }
+
+  #othersWithoutBundle(): readonly string[] {
+    const { authority, others } = this.#parts;
+    return [...others()].flatMap(([replica, { bundle }]) => {
+      const { sequence, proxies, current, lagging, unawareUntilMs } = bundle;
+      if (sequence < authority.bundle.sequence) return [`replica ${replica} gives out an earlier bundle`];
+      const more = proxies - current - lagging.length;
+      return [
+        ...lagging,
+        ...(more > 0 ? [`and ${more} more Envoys of replica ${replica}`] : []),
+        ...this.#unaware(unawareUntilMs),
+      ];
+    });
   }
 
   /** Agents ask, and are told nothing in between: what they hold must have been fetched since, or have ended. */
-  #unaware(): readonly string[] {
-    const { authority, unawareUntilMs } = this.#parts;
-    const untilMs = unawareUntilMs();
+  #unaware(untilMs: number = this.#parts.unawareUntilMs()): readonly string[] {
+    const { authority } = this.#parts;
     if (authority.nowMs() >= untilMs) return [];
     const until = new Date(untilMs).toISOString();
     return [

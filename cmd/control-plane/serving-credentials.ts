@@ -22,18 +22,15 @@ class RenewableCredentials extends grpc.ServerCredentials {
   }
 }
 
+/** PEM; TLS 1.3 only. */
+export type ServingContext = SecureContextOptions & { readonly cert: string; readonly key: string };
+
 /** @param crossChainPem for clients that know former roots alone */
-function contextOf(svid: IssuedSvid, crossChainPem: string): SecureContextOptions {
+function contextOf(svid: IssuedSvid, crossChainPem: string): ServingContext {
   return { ...tls13, cert: svid.chainPem + crossChainPem, key: svid.privateKeyPem };
 }
 
-export interface ServingCredentials {
-  readonly credentials: grpc.ServerCredentials;
-  close(): void;
-}
-
-/** The control plane's own certificate: from its own authority, TLS 1.3 only, renewed at half-life and when another root signs. */
-export function servingCredentials(options: {
+export interface ServingOptions {
   readonly authority: Authority;
   readonly id: SpiffeId;
   readonly dnsNames: readonly string[];
@@ -41,25 +38,37 @@ export function servingCredentials(options: {
   readonly nowMs: () => number;
   readonly onRenewed: (svid: IssuedSvid) => void;
   readonly onError: (error: Error) => void;
-}): ServingCredentials {
+}
+
+/** A certificate of the control plane's own, from its own authority: renewed at half-life and when another root signs. */
+export interface ServingCertificate {
+  readonly first: ServingContext;
+  /** Called with each that follows. */
+  onContext(listener: (context: ServingContext) => void): void;
+  close(): void;
+}
+
+export function servingCertificate(options: ServingOptions): ServingCertificate {
   const { authority, id, dnsNames, ipAddresses, nowMs, onRenewed, onError } = options;
   const issue = (): IssuedSvid => authority.issue(id, { dnsNames, ipAddresses });
+  const listeners: ((context: ServingContext) => void)[] = [];
   let timer: NodeJS.Timeout | undefined;
   const schedule = (atMs: number): void => {
     timer = setTimeout(renew, Math.max(0, atMs - nowMs()));
     timer.unref();
   };
-  const first = issue();
-  const credentials = new RenewableCredentials(contextOf(first, authority.crossChainPem));
-  onRenewed(first);
-  schedule(renewalTime(first, Math.random));
+  const svid = issue();
+  const first = contextOf(svid, authority.crossChainPem);
+  onRenewed(svid);
+  schedule(renewalTime(svid, Math.random));
 
   function renew(): void {
     try {
-      const svid = issue();
-      credentials.replace(contextOf(svid, authority.crossChainPem));
-      onRenewed(svid);
-      schedule(renewalTime(svid, Math.random));
+      const next = issue();
+      const context = contextOf(next, authority.crossChainPem);
+      for (const listener of listeners) listener(context);
+      onRenewed(next);
+      schedule(renewalTime(next, Math.random));
     } catch (error) {
       onError(error instanceof Error ? error : new Error(String(error)));
       schedule(nowMs() + retryMs);
@@ -70,10 +79,24 @@ export function servingCredentials(options: {
     renew();
   });
   return {
-    credentials,
+    first,
+    onContext: (listener) => void listeners.push(listener),
     close: (): void => {
       unsubscribe();
       clearTimeout(timer);
     },
   };
+}
+
+export interface ServingCredentials {
+  readonly credentials: grpc.ServerCredentials;
+  close(): void;
+}
+
+/** The certificate of the gRPC port. */
+export function servingCredentials(options: ServingOptions): ServingCredentials {
+  const certificate = servingCertificate(options);
+  const credentials = new RenewableCredentials(certificate.first);
+  certificate.onContext((context) => credentials.replace(context));
+  return { credentials, close: () => certificate.close() };
 }

@@ -7,11 +7,17 @@ import { isInCluster } from '../../src/kubernetes/index.ts';
 export function refuseUnclearSource(flags: {
   readonly directory?: string;
   readonly kubeconfig?: string;
+  readonly admission?: object;
 }): void {
   const { directory, kubeconfig } = flags;
   if (directory !== undefined && kubeconfig !== undefined) {
     throw new Error(
       '--directory and --kubeconfig were both given: pods and policies come from one place, so keep one of the two',
+    );
+  }
+  if (directory !== undefined && flags.admission !== undefined) {
+    throw new Error(
+      '--admission answers an API server, and with --directory there is none: leave one of the two out',
     );
   }
   if (directory === undefined && kubeconfig === undefined && !isInCluster()) {

@@ -39,7 +39,9 @@ export async function openStandalone(directory: string, options: HomeOptions): P
       closers.push(() => source.close());
     },
     // There are no others.
-    join: () => {},
+    join: async () => {},
+    streamsChanged: () => {},
+    otherReports: () => new Map(),
     leads: () => true,
   };
 }

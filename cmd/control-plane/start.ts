@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
 import { Authority } from '../../src/authority/index.ts';
-import { discoveryServices } from '../../src/discovery/index.ts';
+import { discoveryServices, type StreamStatus } from '../../src/discovery/index.ts';
 import { SpiffeId } from '../../src/identity/index.ts';
 import { Mesh } from '../../src/mesh/index.ts';
 import { openOperatorServer } from '../../src/operator/index.ts';
@@ -17,8 +17,8 @@ import { LiveSettings } from './live-settings.ts';
 import { watchMeshConfig } from './mesh-config-file.ts';
 import { RootRotation } from './root-rotation.ts';
 import { rotateByAge } from './rotation-by-age.ts';
-import { watchPolicies } from './policy-warnings.ts';
-import { discoveryObserver, issuance, watchMesh, type Witnesses } from './observers.ts';
+import { PolicyWarnings } from './policy-warnings.ts';
+import { discoveryObserver, issuance, noticing, watchMesh, type Witnesses } from './observers.ts';
 import { openProxies } from './open-proxies.ts';
 import { operatorHandlers } from './operator-handlers.ts';
 import { servingCredentials } from './serving-credentials.ts';
@@ -79,7 +79,8 @@ async function wire(
   const { directory } = config;
   closers.push(watchMesh(mesh, witnesses, directory === undefined ? 'kubernetes' : 'directory'));
   const live = new LiveSettings(settings);
-  closers.push(watchPolicies(mesh, live, log));
+  const warnings = new PolicyWarnings(mesh, live, log);
+  closers.push(() => warnings.close());
 
   const homeOptions = { config, mesh, witnesses, tell, signal, closers };
   const home = await (directory === undefined
@@ -134,7 +135,9 @@ async function wire(
       log,
       refusals: callers,
     }),
-    observer: discoveryObserver(witnesses, mesh, { refusals, rejections }),
+    observer: noticing(discoveryObserver(witnesses, mesh, { refusals, rejections }), () =>
+      home.streamsChanged(),
+    ),
     limits: config.limits,
     nowMs,
     random: Math.random,
@@ -149,9 +152,10 @@ async function wire(
     callers,
     refusals,
   });
+  const id = SpiffeId.workload(trustDomain, 'countersign-system', 'control-plane');
   const serving = servingCredentials({
     authority,
-    id: SpiffeId.workload(trustDomain, 'countersign-system', 'control-plane'),
+    id,
     dnsNames: config.serverNames,
     ipAddresses: isIP(config.listen.host) === 0 ? [] : [config.listen.host],
     nowMs,
@@ -164,12 +168,14 @@ async function wire(
   });
   closers.push(() => serving.close());
 
+  const streams = (): readonly StreamStatus[] => discovery.streams();
   const rotation = new RootRotation({
     ...witnesses,
     authority,
     proxies,
-    streams: () => discovery.streams(),
+    streams,
     unawareUntilMs: () => certificates.unawareUntilMs(),
+    others: () => home.otherReports(),
   });
   if (config.rotateRootAtAgeMs !== undefined) {
     const { rotateRootAtAgeMs: ageMs, svidTtlMs: settleMs } = config;
@@ -189,7 +195,7 @@ async function wire(
       issuer,
       audience: config.audience,
       proxies,
-      streams: () => discovery.streams(),
+      streams,
       audit,
       nowMs,
     }),
@@ -207,6 +213,6 @@ async function wire(
   });
   closers.push(() => server.stop());
   server.serve();
-  home.join(authority);
+  await home.join({ authority, proxies, streams, rotation, warnings, live, id });
   return `${config.listen.host}:${server.port}`;
 }

@@ -24,6 +24,8 @@ function request(change: Partial<AdmissionRequest>): AdmissionRequest {
     subResource: '',
     namespace: 'shop',
     name: 'p',
+    user: 'operator',
+    dryRun: false,
     object: undefined,
     oldObject: undefined,
     ...change,

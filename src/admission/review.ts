@@ -19,7 +19,18 @@ export function readReview(body: string): AdmissionRequest {
   if (apiVersion !== API_VERSION || kind !== 'AdmissionReview') {
     throw new ReviewError(`the body is no AdmissionReview of ${API_VERSION}`);
   }
-  const { uid, kind: of, operation, subResource, namespace, name, object, oldObject } = fields(request);
+  const {
+    uid,
+    kind: of,
+    operation,
+    subResource,
+    namespace,
+    name,
+    object,
+    oldObject,
+    userInfo,
+    dryRun,
+  } = fields(request);
   const { group, version, kind: ofKind } = fields(of);
   if (typeof uid !== 'string' || uid === '' || typeof operation !== 'string' || typeof ofKind !== 'string') {
     throw new ReviewError('the AdmissionReview has no request with uid, operation and kind');
@@ -31,6 +42,8 @@ export function readReview(body: string): AdmissionRequest {
     subResource: text(subResource),
     namespace: text(namespace),
     name: text(name),
+    user: text(fields(userInfo)['username']),
+    dryRun: dryRun === true,
     object,
     oldObject,
   };

@@ -9,6 +9,10 @@ export interface AdmissionRequest {
   readonly subResource: string;
   readonly namespace: string;
   readonly name: string;
+  /** Who sends the object. */
+  readonly user: string;
+  /** Nothing of it is stored, whatever is said. */
+  readonly dryRun: boolean;
   readonly object: unknown;
   readonly oldObject: unknown;
 }

@@ -89,6 +89,16 @@ export type AuditEvent =
       readonly detail: string;
     }
   | {
+      /** The webhook refused a policy; nothing of it was stored. */
+      readonly event: 'policy.refused';
+      /** Who sent it, as the API server says. */
+      readonly actor: string;
+      readonly where: string;
+      readonly detail: string;
+      /** Refusals to this actor since its last such event that have none of their own: they were too many. */
+      readonly leftOut: number;
+    }
+  | {
       /** The settings of the mesh that a running control plane takes over. */
       readonly event: 'settings.changed';
       readonly actor: string;

@@ -85,6 +85,11 @@ export class ApiServer {
     return await this.#ask('PATCH', path, body, options);
   }
 
+  /** With a body of `preconditions`, only where they hold. @throws ApiServerError */
+  async delete(path: string, body: object = {}, options: RequestOptions = {}): Promise<Fields> {
+    return await this.#ask('DELETE', path, body, options);
+  }
+
   /**
    * Resolves when the API server has taken the watch: to its events, one after the other as they come, until it ends.
    * @param path with its query, `watch=true` included

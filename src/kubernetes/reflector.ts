@@ -27,6 +27,8 @@ export interface ReflectorOptions<T> {
   readonly path: string;
   /** Which of them, as `metadata.name=countersign`; absent: all. */
   readonly fieldSelector?: string;
+  /** Likewise, by their labels. */
+  readonly labelSelector?: string;
   /** Reduces an object to what is needed, at once. `apiVersion` and `kind` may be missing: lists leave them out. Must not throw. */
   readonly read: (object: Fields) => T;
   readonly sink: ReflectorSink<T>;
@@ -177,8 +179,11 @@ export class Reflector<T> {
   }
 
   get #selector(): Readonly<Record<string, string>> {
-    const { fieldSelector } = this.#options;
-    return fieldSelector === undefined ? {} : { fieldSelector };
+    const { fieldSelector, labelSelector } = this.#options;
+    return {
+      ...(fieldSelector !== undefined && { fieldSelector }),
+      ...(labelSelector !== undefined && { labelSelector }),
+    };
   }
 
   #take(event: Fields): void {

@@ -1,5 +1,12 @@
 export { conditionsOf, type Standing } from './conditions.ts';
 export { progressOf } from './progress.ts';
 export { proxyStates, type Expected } from './proxy-states.ts';
-export { packReport, summarize, unpackReport, type Report, type ReportEntry } from './report.ts';
+export {
+  packReport,
+  summarize,
+  unpackReport,
+  type BundleReport,
+  type Report,
+  type ReportEntry,
+} from './report.ts';
 export type { Condition, ConditionType, ObjectVersion, Progress, ProxyState } from './types.ts';

@@ -2,12 +2,28 @@ import { gunzipSync, gzipSync } from 'node:zlib';
 import { together } from './progress.ts';
 import type { ObjectVersion, Progress } from './types.ts';
 
-/**
- * What a replica tells the leader: every policy that it has seen, in which generation, and how far it has come among
- * its own proxies. By `Kind group namespace/name`. A policy that no proxy needs is in it too: that is how the leader
- * knows that it was seen.
- */
-export type Report = ReadonlyMap<string, ReportEntry>;
+/** What a replica tells the others. */
+export interface Report {
+  /**
+   * Every policy that it has seen, in which generation, and how far it has come among its own proxies. By `resource
+   * namespace/name`. A policy that no proxy needs is in it too: that is how the leader knows that it was seen.
+   */
+  readonly policies: ReadonlyMap<string, ReportEntry>;
+  readonly bundle: BundleReport;
+}
+
+/** How far the trust bundle has come among a replica's own proxies. */
+export interface BundleReport {
+  /** Of the bundle that the replica gives out. */
+  readonly sequence: number;
+  readonly proxies: number;
+  /** Of those, the ones that run it. */
+  readonly current: number;
+  /** Who does not, and why, a line each: the first of them. */
+  readonly lagging: readonly string[];
+  /** When the last certificate ends whose holder was told another bundle and cannot acknowledge; ms, 0: none. */
+  readonly unawareUntilMs: number;
+}
 
 export interface ReportEntry extends ObjectVersion {
   readonly progress: Progress;
@@ -18,7 +34,8 @@ const MAX_TEXT = 16 * 1024 * 1024;
 
 /** gzip of JSON: reports of thousands of policies stay far below what one object of the API server holds (1 MiB). */
 export function packReport(report: Report): Buffer {
-  const rows = [...report].map(([key, { uid, generation, progress }]) => [
+  const { policies, bundle } = report;
+  const rows = [...policies].map(([key, { uid, generation, progress }]) => [
     key,
     uid,
     generation,
@@ -26,14 +43,31 @@ export function packReport(report: Report): Buffer {
     progress.current,
     ...(progress.rejected ? [progress.rejected.proxy, progress.rejected.message] : []),
   ]);
-  return gzipSync(JSON.stringify(rows), { level: 6 });
+  return gzipSync(JSON.stringify({ bundle, policies: rows }), { level: 6 });
 }
 
 /** @throws Error where it is no report: another release's, or edited by hand */
 export function unpackReport(packed: Uint8Array): Report {
-  const rows: unknown = JSON.parse(gunzipSync(packed, { maxOutputLength: MAX_TEXT }).toString('utf8'));
-  if (!Array.isArray(rows)) throw new TypeError('a report is a list of rows');
-  return new Map(rows.map(readRow));
+  const text = gunzipSync(packed, { maxOutputLength: MAX_TEXT }).toString('utf8');
+  const { bundle, policies } = fields(JSON.parse(text));
+  if (!Array.isArray(policies)) throw new TypeError('the policies of a report are no list of rows');
+  return { bundle: readBundle(fields(bundle)), policies: new Map(policies.map(readRow)) };
+}
+
+function readBundle(bundle: Readonly<Record<string, unknown>>): BundleReport {
+  const { sequence, proxies, current, lagging, unawareUntilMs } = bundle;
+  if (!Array.isArray(lagging)) throw new TypeError('a report does not say whose bundle lags');
+  return {
+    sequence: count(sequence),
+    proxies: count(proxies),
+    current: count(current),
+    lagging: lagging.map(String),
+    unawareUntilMs: count(unawareUntilMs),
+  };
+}
+
+function fields(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? { ...value } : {};
 }
 
 function readRow(row: unknown): readonly [string, ReportEntry] {
@@ -67,7 +101,7 @@ export function summarize(
   const unseenBy: string[] = [];
   const parts: Progress[] = [];
   for (const [replica, report] of reports) {
-    const entry = report.get(key);
+    const entry = report.policies.get(key);
     if (entry === undefined) {
       unseenBy.push(replica);
     } else if (entry.uid !== version.uid || entry.generation < version.generation) {

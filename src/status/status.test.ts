@@ -8,6 +8,7 @@ import {
   proxyStates,
   summarize,
   unpackReport,
+  type BundleReport,
   type Condition,
   type ProxyState,
   type Report,
@@ -127,11 +128,19 @@ function entry(generation: number, proxies: number, current: number, uid = 'u'):
   return { uid, generation, progress: { proxies, current } };
 }
 
+const bundle: BundleReport = {
+  sequence: 3,
+  proxies: 2,
+  current: 1,
+  lagging: ['shop/cart has not acknowledged the bundle yet'],
+  unawareUntilMs: 0,
+};
+
 describe('summarize', () => {
   const reports = (one: ReportEntry | undefined): ReadonlyMap<string, Report> =>
     new Map([
-      ['r0', new Map([['P', entry(2, 6, 6)]])],
-      ['r1', new Map(one && [['P', one]])],
+      ['r0', { bundle, policies: new Map([['P', entry(2, 6, 6)]]) }],
+      ['r1', { bundle, policies: new Map(one && [['P', one]]) }],
     ]);
 
   it.each([
@@ -148,9 +157,13 @@ describe('summarize', () => {
   });
 });
 
+function pack(policies: readonly unknown[], about: object = bundle): Buffer {
+  return gzipSync(JSON.stringify({ bundle: about, policies }));
+}
+
 describe('reports', () => {
   it('come back as they were', () => {
-    const report: Report = new Map([
+    const policies = new Map<string, ReportEntry>([
       ['AuthorizationPolicy own shop/a', entry(3, 2, 1)],
       [
         'AuthorizationPolicy own shop/b',
@@ -161,23 +174,24 @@ describe('reports', () => {
         },
       ],
     ]);
-    expect(unpackReport(packReport(report))).toEqual(report);
+    expect(unpackReport(packReport({ bundle, policies }))).toEqual({ bundle, policies });
   });
 
   it('of 5,000 policies fit into an object of the API server', () => {
-    const report = new Map<string, ReportEntry>();
+    const policies = new Map<string, ReportEntry>();
     for (let index = 0; index < 5_000; index += 1) {
       const uid = `0b7c9a1e-${index.toString(16).padStart(4, '0')}-4c1f-9d6b-${(index * 7_919_777).toString(16).padStart(12, '0')}`;
-      report.set(`AuthorizationPolicy own namespace-${index % 100}/policy-${index}`, entry(1, 12, 12, uid));
+      policies.set(`AuthorizationPolicy own namespace-${index % 100}/policy-${index}`, entry(1, 12, 12, uid));
     }
-    expect(packReport(report).length).toBeLessThan(400_000);
+    expect(packReport({ bundle, policies }).length).toBeLessThan(400_000);
   });
 
   it.each([
     ['no gzip', Buffer.from('hello')],
     ['no list', gzipSync('{}')],
-    ['a row without a name', gzipSync('[[1,2]]')],
-    ['a count that is none', gzipSync('[["a","b",-1,0,0]]')],
+    ['a row without a name', pack([[1, 2]])],
+    ['a count that is none', pack([['a', 'b', -1, 0, 0]])],
+    ['a bundle that says nothing', pack([], {})],
   ])('are refused whole: %s', (_what, packed) => {
     expect(() => unpackReport(packed)).toThrow();
   });

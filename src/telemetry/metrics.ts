@@ -17,6 +17,8 @@ export interface Metrics {
   readonly generation: Gauge;
   readonly objects: Gauge<'kind'>;
   readonly problems: Gauge;
+  readonly judgements: Counter<'kind' | 'outcome'>;
+  readonly statusWrites: Counter;
   readonly notAfter: Gauge<'certificate'>;
   readonly leader: Gauge;
   readonly suspended: Gauge;
@@ -66,6 +68,13 @@ export function createMetrics(): Metrics {
     generation: gauge('mesh_generation', 'Generation of the mesh model: grows with each change'),
     objects: gauge('mesh_objects', 'Objects known', 'kind'),
     problems: gauge('source_problems', 'Documents that were refused and are not in force as written'),
+    judgements: counter(
+      'webhook_judgements_total',
+      'Policies that the webhook was asked about, by what it said (allowed, warned, refused)',
+      'kind',
+      'outcome',
+    ),
+    statusWrites: counter('policy_status_writes_total', 'Statuses of policies written'),
     notAfter: gauge(
       'certificate_not_after_seconds',
       'When a certificate of the control plane expires (Unix time)',

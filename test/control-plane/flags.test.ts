@@ -52,6 +52,10 @@ describe('a flag that is wrong is answered with what was found and what is allow
     [`${controlPlane} nonsense`, /too many arguments.*nonsense/u],
     ['control-plane --data-dir x', /not said.*give --directory <dir> or --kubeconfig <file>/u],
     [`${controlPlane} --kubeconfig x`, /--directory and --kubeconfig were both given/u],
+    [
+      `${controlPlane} --admission 127.0.0.1:0`,
+      /--admission answers an API server, and with --directory there is none/u,
+    ],
     ['control-plane --directory', /'--directory <dir>' argument missing/u],
     [
       `${controlPlane} --listen 127.0.0.1`,

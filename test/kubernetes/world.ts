@@ -23,6 +23,19 @@ const rules = [
     verbs: ['list', 'watch'],
   },
   { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
+  {
+    apiGroups: ['security.countersign.dev'],
+    resources: ['authorizationpolicies', 'peerauthentications', 'requestauthentications'].map(
+      (each) => `${each}/status`,
+    ),
+    verbs: ['patch'],
+  },
+  {
+    apiGroups: ['admissionregistration.k8s.io'],
+    resources: ['validatingwebhookconfigurations'],
+    resourceNames: ['countersign-countersign-system'],
+    verbs: ['list', 'watch', 'patch'],
+  },
   { apiGroups: [''], resources: ['configmaps'], verbs: ['create'] },
   {
     apiGroups: [''],
@@ -41,6 +54,7 @@ const rules = [
 
 /** What it may do in its own namespace beside that. */
 const ownRules = [
+  { apiGroups: [''], resources: ['configmaps'], verbs: ['list', 'watch', 'create', 'patch', 'delete'] },
   { apiGroups: [''], resources: ['secrets'], verbs: ['create'] },
   {
     apiGroups: [''],

@@ -1,0 +1,166 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ApiServer } from '../kubernetes/index.ts';
+import { FakeApiServer, listOf, type Asked, type Opened } from '../kubernetes/testing.ts';
+import { packReport, type Report } from '../status/index.ts';
+import { ReplicaReports } from './replica-reports.ts';
+
+const collection = '/api/v1/namespaces/home/configmaps';
+const report = (sequence: number): Report => ({
+  policies: new Map(),
+  bundle: { sequence, proxies: 1, current: 1, lagging: [], unawareUntilMs: 0 },
+});
+
+let server: FakeApiServer;
+let api: ApiServer;
+let clockMs: number;
+let changes: number;
+let failures: string[];
+let watch: Opened | undefined;
+let reports: ReplicaReports;
+let stop: () => Promise<void>;
+/** What is answered to a write. */
+let written: (asked: Asked) => void;
+
+function configMap(identity: string, version: number, packed: Buffer = packReport(report(1))): object {
+  return {
+    metadata: {
+      name: `countersign-report-${identity}`,
+      resourceVersion: String(version),
+      annotations: { 'security.countersign.dev/replica': identity },
+    },
+    binaryData: { report: packed.toString('base64') },
+  };
+}
+
+async function until(what: string, holds: () => boolean): Promise<void> {
+  for (let tries = 0; !holds(); tries += 1) {
+    if (tries > 500) throw new Error(`${what}: never; ${server.requests.join(', ')}`);
+    await sleep(10);
+  }
+}
+const writes = (): string[] => server.requests.filter((request) => !request.startsWith('GET'));
+
+async function start(...there: readonly object[]): Promise<void> {
+  server.answer = (asked) => {
+    if (asked.method !== 'GET') written(asked);
+    else if (asked.query.has('watch')) watch = asked.open();
+    else asked.json(listOf(1, there));
+  };
+  reports = new ReplicaReports({
+    api,
+    namespace: 'home',
+    identity: 'Me_1',
+    monotonicMs: () => clockMs,
+    random: () => 0,
+    onChange: () => (changes += 1),
+    onFailing: (what) => failures.push(what),
+    onRecovered: (what) => failures.push(`recovered: ${what}`),
+    times: { everyMs: 20, renewMs: 10_000, goneMs: 30_000, sweepMs: 100 },
+  });
+  const stopping = new AbortController();
+  const done = reports.run(stopping.signal);
+  stop = async () => {
+    stopping.abort();
+    await done;
+  };
+  await until('the watch', () => watch !== undefined);
+}
+
+beforeEach(async () => {
+  [clockMs, changes, failures, watch] = [0, 0, [], undefined];
+  written = ({ json }) => json({ metadata: { resourceVersion: '9' } });
+  server = new FakeApiServer();
+  api = new ApiServer({ access: await server.start() });
+});
+afterEach(async () => {
+  await stop();
+  await api.close();
+  await server.stop();
+});
+
+describe('the own report', () => {
+  it('is written when it changes, renewed when it does not, and taken back', async () => {
+    await start();
+    reports.publish(report(1));
+    await until('the first', () => writes().length === 1);
+    reports.publish(report(1));
+    await sleep(100);
+    expect(writes()).toHaveLength(1);
+    reports.publish(report(2));
+    await until('the change', () => writes().length === 2);
+    clockMs = 10_000;
+    await until('the renewal', () => writes().length === 3);
+    await stop();
+    expect(writes()).toEqual([
+      ...Array.from({ length: 3 }, () => `PATCH ${collection}/countersign-report-me-1`),
+      `DELETE ${collection}/countersign-report-me-1`,
+    ]);
+  });
+
+  it('is made where it does not exist', async () => {
+    written = ({ method, json }) => (method === 'PATCH' ? json({ message: 'none' }, 404) : json({}, 201));
+    await start();
+    reports.publish(report(1));
+    await until('it', () => writes().includes(`POST ${collection}`));
+    expect(failures).toEqual([]);
+  });
+
+  it('is tried again, and its failure told once', async () => {
+    written = ({ json }) => json({ message: 'no' }, 403);
+    await start();
+    reports.publish(report(1));
+    await until('three tries', () => writes().length >= 3);
+    expect(failures).toEqual(['the own report to the other replicas']);
+    written = ({ json }) => json({});
+    await until('the return', () => failures.length === 2);
+  });
+});
+
+describe('the reports of others', () => {
+  it('count while they are seen to be renewed, by our own clock', async () => {
+    await start(configMap('r1', 1), configMap('r2', 2));
+    expect([...reports.others.keys()]).toEqual(['r1', 'r2']);
+    clockMs = 20_000;
+    watch?.events({ type: 'MODIFIED', object: configMap('r2', 3, packReport(report(5))) });
+    await until('the renewal', () => reports.others.get('r2')?.bundle.sequence === 5);
+    clockMs = 30_000;
+    expect([...reports.others.keys()]).toEqual(['r2']);
+    const before = changes;
+    await until('that it is noticed', () => changes > before);
+    watch?.events({ type: 'DELETED', object: configMap('r2', 4) });
+    await until('nobody', () => reports.others.size === 0);
+  });
+
+  it('leave out our own, and what is no report', async () => {
+    await start(configMap('me-1', 1), configMap('r1', 2, Buffer.from('edited')), configMap('r2', 3));
+    expect([...reports.others.keys()]).toEqual(['r2']);
+    expect(failures).toEqual([expect.stringContaining('countersign-report-r1')]);
+  });
+
+  it('count anew after a time in which nobody could be seen', async () => {
+    await start(configMap('r1', 1));
+    const { answer } = server;
+    server.answer = ({ json }) => json({ message: 'away' }, 503);
+    watch?.cut();
+    await until('the failure', () => failures.length > 0);
+    clockMs = 40_000;
+    server.answer = answer;
+    await until('the return', () => failures.some((each) => each.startsWith('recovered')));
+    expect([...reports.others.keys()]).toEqual(['r1']);
+  });
+
+  it('are deleted by one replica when they have long not been renewed', async () => {
+    await start(configMap('r1', 1), configMap('me-1', 2));
+    const term = new AbortController();
+    const done = reports.sweep(term.signal);
+    await sleep(60);
+    expect(writes()).toEqual([]);
+    clockMs = 100;
+    await until('the deletion', () => writes().length > 0);
+    expect(writes()[0]).toBe(`DELETE ${collection}/countersign-report-r1`);
+    expect(writes().some((each) => each.includes('me-1'))).toBe(false);
+    term.abort();
+    await done;
+  });
+});

@@ -1,0 +1,253 @@
+import {
+  ApiServerError,
+  asApiServerError,
+  fieldsAt,
+  Reflector,
+  textAt,
+  type ApiServer,
+  type Fields,
+} from '../kubernetes/index.ts';
+import { packReport, unpackReport, type Report } from '../status/index.ts';
+import { pause } from './pause.ts';
+
+export interface ReplicaReportsOptions {
+  readonly api: ApiServer;
+  /** The control plane's own. */
+  readonly namespace: string;
+  /** Of this replica; no two are equal. */
+  readonly identity: string;
+  /** A clock that only goes forward. */
+  readonly monotonicMs: () => number;
+  readonly random: () => number;
+  /** Another replica reports something else, came, or went. */
+  readonly onChange: () => void;
+  /** Reports cannot be written or watched, or one cannot be read. Once for each row of failures. */
+  readonly onFailing: (what: string, error: unknown) => void;
+  readonly onRecovered: (what: string) => void;
+  readonly times?: Partial<ReportTimes>;
+}
+
+/** Milliseconds. */
+interface ReportTimes {
+  /** Between two writes, at least. */
+  readonly everyMs: number;
+  /** Between two writes, at most: how the others know that this replica lives. */
+  readonly renewMs: number;
+  /** Who has not renewed for this long is gone, and its proxies are with others. */
+  readonly goneMs: number;
+  /** What is left of who is gone is deleted after this. */
+  readonly sweepMs: number;
+}
+
+const TIMES: ReportTimes = { everyMs: 2_000, renewMs: 10_000, goneMs: 30_000, sweepMs: 300_000 };
+const LABEL = 'security.countersign.dev/report';
+const REPLICA = 'security.countersign.dev/replica';
+/** Otherwise a renewal would change nothing, and nobody would see it. */
+const SEQUENCE = 'security.countersign.dev/sequence';
+
+interface Seen {
+  readonly identity: string;
+  readonly resourceVersion: string;
+  /** Undefined: it could not be read. */
+  readonly report: Report | undefined;
+  /** When it was last seen to change, by our own clock. */
+  readonly atMs: number;
+}
+
+/** What every replica tells all others, each in a ConfigMap of its own. */
+export class ReplicaReports {
+  readonly #options: ReplicaReportsOptions;
+  readonly #times: ReportTimes;
+  readonly #name: string;
+  readonly #seen = new Map<string, Seen>();
+  #own: Report | undefined;
+  #packed: Buffer | undefined;
+  #written: { readonly packed: Buffer; readonly atMs: number } | undefined;
+  #sequence = 0;
+  #failing = false;
+  #known = '';
+
+  constructor(options: ReplicaReportsOptions) {
+    this.#options = options;
+    this.#times = { ...TIMES, ...options.times };
+    this.#name = nameOf(options.identity);
+  }
+
+  /** Of the other replicas that live, by identity. */
+  get others(): ReadonlyMap<string, Report> {
+    const now = this.#options.monotonicMs();
+    const living = new Map<string, Report>();
+    for (const [name, { identity, report, atMs }] of this.#seen) {
+      if (name !== this.#name && report !== undefined && now - atMs < this.#times.goneMs)
+        living.set(identity, report);
+    }
+    return living;
+  }
+
+  /** Tells the others; what is told meanwhile replaces it. */
+  publish(report: Report): void {
+    this.#own = report;
+    this.#packed = undefined;
+  }
+
+  /** Until `signal` is aborted; what this replica has told is then taken back. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    const watch = this.#reflector().run(signal);
+    while (!signal.aborted) {
+      await this.#renew(signal);
+      this.#notice();
+      await pause(this.#times.everyMs * (0.9 + this.#options.random() / 5), signal);
+    }
+    await watch;
+    await this.#takeBack();
+  }
+
+  /** Deletes what is left of replicas that have long gone, until `term` is aborted. One replica does it. Never rejects. */
+  async sweep(term: AbortSignal): Promise<void> {
+    const { api, monotonicMs, onFailing } = this.#options;
+    const { sweepMs } = this.#times;
+    for (;;) {
+      await pause(sweepMs / 5, term);
+      if (term.aborted) return;
+      for (const [name, { resourceVersion, atMs }] of this.#seen) {
+        if (name === this.#name || monotonicMs() - atMs < sweepMs) continue;
+        try {
+          // Not if it has been renewed meanwhile.
+          await api.delete(
+            `${this.#collection}/${name}`,
+            { preconditions: { resourceVersion } },
+            { signal: term },
+          );
+        } catch (error) {
+          const status = asApiServerError(error, name).refused?.status;
+          if (!term.aborted && status !== 404 && status !== 409) onFailing(`the left report ${name}`, error);
+        }
+      }
+    }
+  }
+
+  #reflector(): Reflector<readonly [string, Omit<Seen, 'atMs'>]> {
+    const { api, random, monotonicMs, onFailing, onRecovered } = this.#options;
+    const what = 'the reports of other replicas';
+    return new Reflector({
+      api,
+      path: this.#collection,
+      labelSelector: LABEL,
+      random,
+      nowMs: monotonicMs,
+      read: (object) => this.#read(object),
+      sink: {
+        replaced: (objects) => {
+          const names = new Set(objects.map(([name]) => name));
+          for (const name of this.#seen.keys()) if (!names.has(name)) this.#seen.delete(name);
+          for (const each of objects) this.#see(each);
+          this.#options.onChange();
+        },
+        set: (each) => {
+          this.#see(each);
+          this.#options.onChange();
+        },
+        deleted: ([name]) => {
+          this.#seen.delete(name);
+          this.#options.onChange();
+        },
+        absent: () => this.#seen.clear(),
+        failed: (error) => onFailing(what, error),
+        recovered: () => {
+          // Nobody could be seen to renew while nothing was seen.
+          for (const [name, seen] of this.#seen) this.#seen.set(name, { ...seen, atMs: monotonicMs() });
+          onRecovered(what);
+        },
+      },
+    });
+  }
+
+  #read(object: Fields): readonly [string, Omit<Seen, 'atMs'>] {
+    const metadata = fieldsAt(object, 'metadata');
+    const name = textAt(metadata, 'name') ?? '';
+    const identity = textAt(fieldsAt(metadata, 'annotations'), REPLICA) ?? name;
+    const resourceVersion = textAt(metadata, 'resourceVersion') ?? '';
+    if (name === this.#name) return [name, { identity, resourceVersion, report: undefined }];
+    try {
+      const packed = textAt(fieldsAt(object, 'binaryData'), 'report') ?? '';
+      return [name, { identity, resourceVersion, report: unpackReport(Buffer.from(packed, 'base64')) }];
+    } catch (error) {
+      this.#options.onFailing(`the report ${name}, which is another release's or was edited`, error);
+      return [name, { identity, resourceVersion, report: undefined }];
+    }
+  }
+
+  #see([name, seen]: readonly [string, Omit<Seen, 'atMs'>]): void {
+    if (this.#seen.get(name)?.resourceVersion === seen.resourceVersion) return;
+    this.#seen.set(name, { ...seen, atMs: this.#options.monotonicMs() });
+  }
+
+  /** Who is gone says nothing: it is noticed here. */
+  #notice(): void {
+    const known = [...this.others.keys()].toSorted().join(' ');
+    if (known !== this.#known) this.#options.onChange();
+    this.#known = known;
+  }
+
+  async #renew(signal: AbortSignal): Promise<void> {
+    const { monotonicMs, onFailing, onRecovered } = this.#options;
+    if (this.#own === undefined) return;
+    const packed = (this.#packed ??= packReport(this.#own));
+    const asked = monotonicMs();
+    const written = this.#written;
+    // One that somebody deletes or edits is there again with the next renewal.
+    const fresh = written !== undefined && asked - written.atMs < this.#times.renewMs;
+    if (fresh && written.packed.equals(packed)) return;
+    const what = 'the own report to the other replicas';
+    try {
+      await this.#write(packed, signal);
+      this.#written = { packed, atMs: asked };
+      if (this.#failing) onRecovered(what);
+      this.#failing = false;
+    } catch (error) {
+      if (!this.#failing && !signal.aborted) onFailing(what, error);
+      this.#failing = true;
+    }
+  }
+
+  async #write(packed: Buffer, signal: AbortSignal): Promise<void> {
+    const { api, identity } = this.#options;
+    this.#sequence += 1;
+    const labels = { [LABEL]: 'replica' };
+    const annotations = { [REPLICA]: identity, [SEQUENCE]: String(this.#sequence) };
+    const body = {
+      metadata: { name: this.#name, labels, annotations },
+      binaryData: { report: packed.toString('base64') },
+    };
+    const options = { signal, timeoutMs: 5_000 };
+    try {
+      await api.patch(`${this.#collection}/${this.#name}`, body, options);
+    } catch (error) {
+      if (!(error instanceof ApiServerError) || error.refused?.status !== 404) throw error;
+      await api.post(this.#collection, { apiVersion: 'v1', kind: 'ConfigMap', ...body }, options);
+    }
+  }
+
+  /** So that nobody waits for this replica any longer. */
+  async #takeBack(): Promise<void> {
+    if (this.#written === undefined) return;
+    try {
+      await this.#options.api.delete(`${this.#collection}/${this.#name}`, {}, { timeoutMs: 2_000 });
+    } catch (error) {
+      this.#options.onFailing('taking back the own report', error);
+    }
+  }
+
+  get #collection(): string {
+    return `/api/v1/namespaces/${this.#options.namespace}/configmaps`;
+  }
+}
+
+/** As names of objects are written. */
+function nameOf(identity: string): string {
+  const name = identity
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9-]/gu, '-')
+    .replace(/-+$/u, '');
+  return `countersign-report-${name}`.slice(0, 253);
+}
