@@ -30,6 +30,7 @@ interface Flags {
   readonly rootNamespace: string;
   readonly defaultAction: 'allow' | 'deny';
   readonly meshConfig?: string;
+  readonly rotateRootAtAge?: number;
   readonly svidTtl: number;
   readonly jwksRefresh: number;
   readonly audience: string;
@@ -60,6 +61,14 @@ function parseSvidTtl(text: string): number {
     throw new InvalidArgumentError(`${text} is out of bounds: choose between 1m and 24h.`);
   }
   return ttlMs;
+}
+
+/** Three steps, each of which may wait for the life of an SVID, must fit before the next rotation begins. */
+function rotationAge({ rotateRootAtAge, svidTtl }: Flags): number | undefined {
+  if (rotateRootAtAge === undefined || rotateRootAtAge >= 4 * svidTtl) return rotateRootAtAge;
+  throw new Error(
+    '--rotate-root-at-age is less than four times --svid-ttl: a rotation would begin before the last one could end',
+  );
 }
 
 export function controlPlaneCommand(): Command {
@@ -96,6 +105,10 @@ export function controlPlaneCommand(): Command {
       'deny',
     ),
     new Option(meshConfigFlag[0], `${meshConfigFlag[1]}; watched, and nothing in it may contradict a flag`),
+    new Option(
+      '--rotate-root-at-age <duration>',
+      'replace the root, step by step, when it is this old (default: only by countersign rotate)',
+    ).argParser(parseDuration),
     parsed('--svid-ttl <duration>', "an SVID's lifetime, 1m to 24h", parseSvidTtl, '1h'),
     parsed(
       '--jwks-refresh <duration>',
@@ -177,6 +190,7 @@ function toConfig(flags: Flags, stated: ReadonlySet<string>): ControlPlaneConfig
     settings,
     meshConfig: file === undefined ? undefined : { file, flags: fromFlags },
     svidTtlMs: flags.svidTtl,
+    rotateRootAtAgeMs: rotationAge(flags),
     jwksRefreshMs: flags.jwksRefresh,
     audience: flags.audience,
     tokenIssuer: flags.tokenIssuer,

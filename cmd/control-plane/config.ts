@@ -29,6 +29,8 @@ export interface ControlPlaneConfig {
   /** The file that further versions of the settings come from. */
   readonly meshConfig: { readonly file: string; readonly flags: SettingsFlags } | undefined;
   readonly svidTtlMs: number;
+  /** Undefined: the root is replaced by an operator alone. */
+  readonly rotateRootAtAgeMs: number | undefined;
   /** Between two fetches of a token issuer's keys, where its server names no time. */
   readonly jwksRefreshMs: number;
   readonly audience: string;

@@ -22,6 +22,8 @@ export interface Home {
   fill(): Promise<void>;
   /** From here on it takes its part among the replicas: everything is wired, and it serves. */
   join(wired: Wired): Promise<void>;
+  /** Whether this replica does what one of all does alone. */
+  leads(): boolean;
   /** A stream came or went, or an Envoy answered. */
   streamsChanged(): void;
   /** What the other replicas that live say of their own Envoys, by identity. */

@@ -155,5 +155,6 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
       closers.push(() => leadership.stop());
       leadership.start();
     },
+    leads: () => leadership.leading,
   };
 }

@@ -1,5 +1,6 @@
-import type { RotationState, RotationStep } from '../../src/authority/index.ts';
+import type { Authority, RotationState, RotationStep } from '../../src/authority/index.ts';
 import type { Logger } from '../../src/telemetry/index.ts';
+import type { RootRotation } from './root-rotation.ts';
 
 export interface RotationByAge {
   /** From this age on a root is replaced; milliseconds. */
@@ -13,7 +14,6 @@ export interface RotationByAge {
   readonly state: () => RotationState;
   /** Who stands in the way of a step; empty: nobody. */
   readonly lagging: (step: RotationStep) => readonly string[];
-  readonly take: (step: RotationStep) => Promise<void>;
 }
 
 /** The step whose time has come; undefined: none has. */
@@ -35,15 +35,29 @@ export function dueStep({ ageMs, settleMs, nowMs, state, lagging }: RotationByAg
   }
 }
 
-/** Looks every minute. @returns the function that stops it */
-export function rotateByAge(parts: RotationByAge, log: Logger): () => void {
+/** Looks every minute, where this replica leads. @returns the function that stops it */
+export function rotateByAge(
+  parts: {
+    readonly authority: Authority;
+    readonly rotation: RootRotation;
+    /** On Kubernetes one replica of all takes the steps. */
+    readonly leads: () => boolean;
+  } & Pick<RotationByAge, 'ageMs' | 'settleMs' | 'nowMs'>,
+  log: Logger,
+): () => void {
+  const { authority, rotation, leads } = parts;
+  const asked: RotationByAge = {
+    ...parts,
+    state: () => authority.rotation,
+    lagging: (step) => rotation.lagging(step),
+  };
   let busy = false;
   const look = async (): Promise<void> => {
-    const step = busy ? undefined : dueStep(parts);
+    const step = busy || !leads() ? undefined : dueStep(asked);
     if (step === undefined) return;
     busy = true;
     try {
-      await parts.take(step);
+      await rotation.take(step, false, 'age');
     } catch (error) {
       log.error({ err: error, step }, 'a step of the rotation failed; it is tried again in a minute');
     } finally {

@@ -16,6 +16,7 @@ import { followIssuers, openIssuerKeys } from './issuer-keys.ts';
 import { LiveSettings } from './live-settings.ts';
 import { watchMeshConfig } from './mesh-config-file.ts';
 import { RootRotation } from './root-rotation.ts';
+import { rotateByAge } from './rotation-by-age.ts';
 import { PolicyWarnings } from './policy-warnings.ts';
 import { discoveryObserver, issuance, noticing, watchMesh, type Witnesses } from './observers.ts';
 import { openProxies } from './open-proxies.ts';
@@ -176,6 +177,12 @@ async function wire(
     unawareUntilMs: () => certificates.unawareUntilMs(),
     others: () => home.otherReports(),
   });
+  if (config.rotateRootAtAgeMs !== undefined) {
+    const { rotateRootAtAgeMs: ageMs, svidTtlMs: settleMs } = config;
+    closers.push(
+      rotateByAge({ authority, rotation, leads: () => home.leads(), ageMs, settleMs, nowMs }, log),
+    );
+  }
 
   tell.starting('opening the operator socket and the gRPC port');
   const operator = await openOperatorServer({

@@ -69,6 +69,7 @@ describe('a flag that is wrong is answered with what was found and what is allow
     [`${controlPlane} --svid-ttl soon`, /"soon" is not a duration: write 90s, 15m, 1h or 1h30m/u],
     [`${controlPlane} --svid-ttl 59s`, /59s is out of bounds: choose between 1m and 24h/u],
     [`${controlPlane} --svid-ttl 25h`, /25h is out of bounds/u],
+    [`${controlPlane} --rotate-root-at-age 3h`, /less than four times --svid-ttl/u],
     [`${controlPlane} --root-namespace Root`, /"Root" is not a namespace/u],
     [`${controlPlane} --audience ''`, /--audience.*empty: name one/u],
     [`${controlPlane} --token-issuer ''`, /--token-issuer.*empty: name one/u],

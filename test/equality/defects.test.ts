@@ -25,7 +25,7 @@ const DEFECTS: Readonly<Record<string, (object: Record<string, unknown>) => unkn
   'shadow rules are enforced by nobody': (object) =>
     Object.fromEntries(Object.entries(object).filter(([key]) => key !== 'shadow_rules')),
   'the external authorizer is asked about nothing': (object) =>
-    /\.custom$/u.test(String(object['name']))
+    String(object['name']).endsWith('.custom')
       ? { ...object, typed_config: { '@type': (object['typed_config'] as JsonObject)['@type'] } }
       : object,
 };
