@@ -40,6 +40,7 @@ export async function openStandalone(directory: string, options: HomeOptions): P
     },
     // There are no others.
     join: async () => {},
+    leads: () => true,
     streamsChanged: () => {},
     otherReports: () => new Map(),
     leads: () => true,

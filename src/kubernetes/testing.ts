@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http2';
 import type { Http2Server, ServerHttp2Session, ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { json } from 'node:stream/consumers';
+import { json as jsonOf } from 'node:stream/consumers';
 import type { Access } from './access.ts';
 
 /** An answer that is given bit by bit. */
@@ -51,7 +51,7 @@ export class FakeApiServer {
         path: url.pathname,
         query: url.searchParams,
         headers: headers as Record<string, string>,
-        body: async () => (await json(stream)) as object,
+        body: async () => (await jsonOf(stream)) as object,
         json: (body, status = 200) => {
           stream.respond({ ':status': status, 'content-type': 'application/json' });
           stream.end(JSON.stringify(body));
