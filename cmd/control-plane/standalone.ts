@@ -43,6 +43,5 @@ export async function openStandalone(directory: string, options: HomeOptions): P
     leads: () => true,
     streamsChanged: () => {},
     otherReports: () => new Map(),
-    leads: () => true,
   };
 }
