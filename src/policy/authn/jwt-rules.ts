@@ -13,6 +13,8 @@ const KNOWN = [
   'timeout',
 ];
 const MAX_RULES = 64;
+/** Bytes of all rules, keys among them. */
+const MAX_RULES_TEXT = 512 * 1024;
 /** Entries of any one list of a rule. */
 const MAX_ENTRIES = 32;
 const MAX_TEXT = 2048;
@@ -42,6 +44,12 @@ export function readJwtRules(value: unknown, findings: Findings): JwtRule[] {
     const rule = readRule(entry, { path: `${path}[${index}]`, findings });
     return rule === undefined ? [] : [{ rule, index }];
   });
+  const bytes = rules.reduce((sum, { rule }) => sum + bytesOf(rule), 0);
+  if (bytes > MAX_RULES_TEXT) {
+    const message = `at most ${MAX_RULES_TEXT} bytes of rules and their keys, found ${bytes}; split the document, or name keys by jwksUri`;
+    findings.error(path, message);
+    return [];
+  }
   for (const [at, { rule, index }] of rules.entries()) {
     for (const { rule: before, index: first } of rules.slice(0, at)) {
       if (before.issuer !== rule.issuer) continue;
@@ -61,6 +69,10 @@ export function readJwtRules(value: unknown, findings: Findings): JwtRule[] {
   if (places.size > MAX_PLACES)
     findings.error(path, `looks for tokens in ${places.size} places, at most ${MAX_PLACES}; leave some out`);
   return rules.map(({ rule }) => rule);
+}
+
+function bytesOf(rule: JwtRule): number {
+  return new TextEncoder().encode(JSON.stringify(rule)).length;
 }
 
 interface Reading {

@@ -128,6 +128,21 @@ describe('RequestAuthentication', () => {
     expect(rendered(...jwtRules)).toMatch(message);
   });
 
+  it('bounds the text of all rules together', () => {
+    const audiences = (length: number): string[] =>
+      [0, 1, 2, 3].map((index) => `${index}${'x'.repeat(length)}`);
+    const rules = (length: number): object[] =>
+      Array.from({ length: 64 }, (_, index) => ({
+        ...rule,
+        issuer: `i${index}`,
+        audiences: audiences(length),
+      }));
+    expect(parse({ jwtRules: rules(1_700) }).ok).toBe(true);
+    expect(rendered(...rules(2_000))).toMatch(
+      /^error spec\.jwtRules: at most 524288 bytes of rules and their keys, found 5\d{5}; split the document/,
+    );
+  });
+
   it('never repeats a password or a key', () => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const { d: secret } = jwk(privateKey) as { readonly d: string };
