@@ -2,7 +2,7 @@ import type { Findings } from '../findings.ts';
 import { readKeySet } from '../../keyset/index.ts';
 import { readTimeout } from '../providers.ts';
 import { describe, quote, readFields, readList, type Fields } from '../shape.ts';
-import { describeLocation, locationsOf, MAX_PLACES } from './locations.ts';
+import { describeLocation, locationsOf, MAX_PLACES, outputsOf, tokenHeaders } from './locations.ts';
 import type { JwksSource, JwtRule } from './types.ts';
 
 const MAX_JWKS_LENGTH = 256 * 1024;
@@ -64,6 +64,14 @@ export function readJwtRules(value: unknown, findings: Findings): JwtRule[] {
         'shadowed-rule',
       );
     }
+  }
+  const read = new Set(rules.flatMap(({ rule }) => tokenHeaders(rule)));
+  for (const { rule, index } of rules) {
+    for (const header of outputsOf(rule).filter((name) => read.has(name)))
+      findings.error(
+        `${path}[${index}]`,
+        `writes to ${header}, where tokens are looked for: what is written there is removed from requests first; choose another header`,
+      );
   }
   const places = new Set(rules.flatMap(({ rule }) => locationsOf(rule).map(describeLocation)));
   if (places.size > MAX_PLACES)

@@ -128,6 +128,18 @@ describe('RequestAuthentication', () => {
     expect(rendered(...jwtRules)).toMatch(message);
   });
 
+  it('writes nothing where tokens are looked for', () => {
+    const output = { ...rule, outputPayloadToHeader: 'X-Token', fromParams: ['t'] };
+    const reading = { ...rule, issuer: 'b', fromHeaders: [{ name: 'x-token' }] };
+    expect(rendered(output, reading)).toMatch(
+      /^error spec\.jwtRules\[0\]: writes to x-token, where tokens are looked for/,
+    );
+    const documents = [requestAuthentication([output]), requestAuthentication([reading])];
+    expect(compileRequestAuthentications(documents, () => undefined).notes).toMatchObject([
+      { message: expect.stringMatching(/^another document writes to x-token/) as string },
+    ]);
+  });
+
   it('bounds the text of all rules together', () => {
     const audiences = (length: number): string[] =>
       [0, 1, 2, 3].map((index) => `${index}${'x'.repeat(length)}`);
