@@ -195,6 +195,11 @@ describe('values', () => {
     [source({ notNamespaces: [`*${'\u{1f511}'.repeat(31)}`] }), /characters that no namespace has/],
     [source({ trustDomains: ['*\u00e9'] }), /no trust domain has .* write a-z, 0-9, \., - and _/],
     [source({ serviceAccounts: ['\u{1f511}'] }), /no service account/],
+    [
+      condition({ key: 'request.headers[Upgrade]', values: ['*'] }),
+      /when\[0\]\.key: no rule can judge by upgrade/,
+    ],
+    [condition({ key: 'request.headers[te]', notValues: ['*'] }), /no rule can judge by te/],
     [source({ serviceAccounts: ['a/*'] }), /no service account/],
     [source({ serviceAccounts: ['a/b/c'] }), /no service account/],
   ])('refuses %j', (spec, message) => {

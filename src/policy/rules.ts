@@ -175,9 +175,21 @@ function readKey(key: unknown, path: string, findings: Findings): Attribute | un
   return undefined;
 }
 
+/** Of one connection (RFC 9110 section 7.6.1): Envoy takes them off before any rule is asked, and makes of TE `trailers` or nothing. */
+const OF_CONNECTION: ReadonlySet<string> = new Set([
+  ...['connection', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding', 'upgrade'],
+]);
+
 /** Of the pseudo headers, those that a request cannot lack. */
 function readHeaderName(header: string, path: string, findings: Findings): Attribute | undefined {
   const name = header.toLowerCase();
+  if (OF_CONNECTION.has(name)) {
+    findings.error(
+      path,
+      `no rule can judge by ${name}: it belongs to one connection, and Envoy takes it off or rewrites it before rules are asked; leave the condition out`,
+    );
+    return undefined;
+  }
   if (/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name) || [':authority', ':method', ':path'].includes(name)) {
     return { kind: 'request.header', name };
   }
