@@ -12,15 +12,34 @@ const values = (count: number, before: string): string[] =>
   Array.from({ length: count }, (_, i) => `${before}${i}`);
 
 describe('what one document may ask for', () => {
-  it('counts a condition for each alternative beside it', () => {
-    const to = values(300, '/').map((path) => ({ operation: { paths: [path] } }));
+  it('bounds the values of a policy together', () => {
     const rules = (count: number): object => ({
-      rules: [{ to, when: [{ key: 'request.headers[x]', values: values(count, 'v') }] }],
+      rules: [
+        { to: [{ operation: { methods: values(count, '') } }], from: [{ source: { namespaces: ['a'] } }] },
+      ],
     });
-    expect(parse(rules(107)).ok).toBe(true);
-    const { ok, issues } = parse(rules(108));
+    expect(parse(rules(32_767)).ok).toBe(true);
+    const { ok, issues } = parse(rules(32_768));
     expect(ok).toBe(false);
-    expect(renderIssues(issues)).toMatch(/^error spec\.rules: at most 32768 values.* found 32808: split/);
+    expect(renderIssues(issues)).toMatch(/^error spec\.rules: at most 32768 values, found 32769; split/);
+  });
+
+  it.each([
+    ['values', 'request.headers[x]', 1_024, 255],
+    ['the names in keys', `request.headers[${'x'.repeat(1_000)}]`, 24, 255],
+    ['the names of claims', `request.auth.claims[${'x'.repeat(1_000)}]`, 24, 255],
+    ['values beyond ASCII', 'request.auth.claims[x]', 341, 255],
+  ])('bounds the text of a policy together: %s', (what, key, length, most) => {
+    const letter = what === 'values beyond ASCII' ? '\u20ac' : 'v';
+    const long = (count: number): string[] => Array.from({ length: count }, () => letter.repeat(length));
+    expect(parse({ rules: [{ when: [{ key, values: long(most) }] }] }).ok).toBe(true);
+    const { ok, issues } = parse({
+      rules: [{ when: [{ key, values: long(most - 100) }] }, { when: [{ key, notValues: long(200) }] }],
+    });
+    expect(ok).toBe(false);
+    expect(renderIssues(issues)).toMatch(
+      /^error spec\.rules: at most 262144 bytes of values.*found \d+: split/,
+    );
   });
 
   it('tells the first hundred errors, and that there are more', () => {

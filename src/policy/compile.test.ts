@@ -204,12 +204,6 @@ describe('sources', () => {
       not_id: { direct_remote_ip: { address_prefix: '10.0.0.0', prefix_len: 8 } },
     });
   });
-
-  it('escapes what a regular expression would read', () => {
-    expect(principals({ trustDomains: ['*a.b+c(d)[e]|f^g$'] })).toEqual(
-      named({ safe_regex: { regex: String.raw`spiffe://[^/]*a\.b\+c\(d\)\[e\]\|f\^g\$(/.*)?` } }),
-    );
-  });
 });
 
 describe('operations', () => {
@@ -270,6 +264,12 @@ describe('operations', () => {
     });
   });
 
+  it('escapes what a regular expression would read', () => {
+    expect(JSON.stringify(permission({ paths: ['/a.b+c(d)$e/{*}'] }, 'DENY'))).toContain(
+      JSON.stringify({ regex: String.raw`/a\.b\+c\(d\)\$e/[^/]+` }),
+    );
+  });
+
   it('a condition holds for every alternative of its rule', () => {
     const compiled = rule({
       rules: [
@@ -284,13 +284,36 @@ describe('operations', () => {
       ],
     });
     const sni = { requested_server_name: { exact: 'a', ignore_case: true } };
-    expect(compiled?.permissions).toEqual([
-      { and_rules: { rules: [{ destination_port: 80 }, sni] } },
-      { and_rules: { rules: [{ destination_port: 81 }, sni] } },
+    const b = { header: { name: 'b', string_match: { exact: 'c' } } };
+    const ip = (address_prefix: string): object => ({ direct_remote_ip: { address_prefix, prefix_len: 32 } });
+    const anyPort = { or_rules: { rules: [{ destination_port: 80 }, { destination_port: 81 }] } };
+    expect(compiled).toEqual({
+      permissions: [{ and_rules: { rules: [anyPort, sni] } }],
+      principals: [allOf({ or_ids: { ids: [ip('10.0.0.1'), ip('10.0.0.2')] } }, b)],
+    });
+  });
+
+  it('a condition stands beside one alternative as it is, and alone beside one that is always true', () => {
+    const when = [{ key: 'request.headers[b]', values: ['c'] }];
+    const b = { header: { name: 'b', string_match: { exact: 'c' } } };
+    const from = [
+      { source: { ipBlocks: ['10.0.0.1'] } },
+      { source: { requestPrincipals: ['i/s'], namespaces: ['a'] } },
+    ];
+    const ip = { direct_remote_ip: { address_prefix: '10.0.0.1', prefix_len: 32 } };
+    expect(rule({ rules: [{ from: from.slice(0, 1), when }] })?.principals).toEqual([allOf(ip, b)]);
+    const tcp = { key: 'source.namespace', values: ['n'] };
+    const open = [from[0], { source: { requestPrincipals: ['i/s'] } }];
+    expect(rule({ action: 'DENY', rules: [{ from: open, when: [tcp] }] }, 'tcp')?.principals).toEqual([
+      named({ safe_regex: { regex: 'spiffe://[^/]+/ns/n/.*' } }),
     ]);
-    expect(compiled?.principals).toHaveLength(2);
-    for (const principal of compiled?.principals ?? [])
-      expect(JSON.stringify(principal)).toContain('"name":"b"');
+  });
+
+  it('does not grow with alternatives times conditions', () => {
+    const from = Array.from({ length: 30 }, (_, index) => ({ source: { namespaces: [`n${index}`] } }));
+    const values = Array.from({ length: 100 }, (_, index) => `${index}${'v'.repeat(2_000)}`);
+    const compiled = rule({ rules: [{ from, when: [{ key: 'request.headers[x]', values }] }] });
+    expect(JSON.stringify(compiled).length).toBeLessThan(300_000);
   });
 });
 

@@ -163,20 +163,47 @@ function compileRule(rule: Rule, { action, validity }: AuthorizationPolicy): Rba
   const to = rule.to.length === 0 ? [[]] : rule.to;
   const from = rule.from.length === 0 ? [[]] : rule.from;
   return {
-    permissions: to.map((clause) => allOfPermissions([...clause, ...rule.when], action)),
-    principals: from.map((clause) => allOfPrincipals([...clause, ...rule.when], action)),
+    permissions: permissionsOf(to, rule.when, action),
+    principals: principalsOf(from, rule.when, action),
     ...(condition && { condition }),
   };
 }
 
-function allOfPermissions(clause: Clause, action: Action): Permission {
-  const parts = clause.flatMap((term): Permission[] => {
+/** Any of the alternatives, and the conditions: these stand there once, however many alternatives there are. */
+function permissionsOf(to: readonly Clause[], when: Clause, action: Action): readonly Permission[] {
+  const conditions = permissionParts(when, action);
+  const alternatives = to.map((clause) => permissionParts(clause, action));
+  const [first, ...others] = alternatives;
+  if (first !== undefined && others.length === 0) return [allOfPermissions([...first, ...conditions])];
+  if (conditions.length === 0) return alternatives.map(allOfPermissions);
+  // An alternative without parts is always true, and so is the whole choice.
+  const open = alternatives.some((parts) => parts.length === 0);
+  const choice: Permission = { or_rules: { rules: alternatives.map(allOfPermissions) } };
+  return [allOfPermissions(open ? conditions : [choice, ...conditions])];
+}
+
+function principalsOf(from: readonly Clause[], when: Clause, action: Action): readonly Principal[] {
+  const conditions = principalParts(when, action);
+  const alternatives = from.map((clause) => principalParts(clause, action));
+  const [first, ...others] = alternatives;
+  if (first !== undefined && others.length === 0) return [allOfPrincipals([...first, ...conditions])];
+  if (conditions.length === 0) return alternatives.map(allOfPrincipals);
+  const open = alternatives.some((parts) => parts.length === 0);
+  const choice: Principal = { or_ids: { ids: alternatives.map(allOfPrincipals) } };
+  return [allOfPrincipals(open ? conditions : [choice, ...conditions])];
+}
+
+function permissionParts(clause: Clause, action: Action): readonly Permission[] {
+  return clause.flatMap((term): Permission[] => {
     // In a DENY a value must not be missed, in an ALLOW a negative one must not.
     const wide = action !== 'ALLOW';
     const positive = anyPermission(term, term.values, wide);
     const negative = anyPermission(term, term.notValues, !wide);
     return [...positive, ...negative.map((permission) => ({ not_rule: permission }))];
   });
+}
+
+function allOfPermissions(parts: readonly Permission[]): Permission {
   const [first, ...rest] = parts;
   if (first === undefined) return { any: true };
   return rest.length === 0 ? first : { and_rules: { rules: parts } };
@@ -187,8 +214,8 @@ function anyPermission(term: Term, matchers: Term['values'], wide: boolean): Per
   return parts.length > 1 ? [{ or_rules: { rules: parts } }] : parts;
 }
 
-function allOfPrincipals(clause: Clause, action: Action): Principal {
-  const parts = clause.flatMap((term): Principal[] => {
+function principalParts(clause: Clause, action: Action): readonly Principal[] {
+  return clause.flatMap((term): Principal[] => {
     const positive = anyPrincipal(term, term.values);
     const negative = anyPrincipal(term, term.notValues).map((principal) => ({ not_id: principal }));
     // "Not x" is no proof of who it is: an ALLOW asks for that first. A DENY takes the unproven, too.
@@ -196,6 +223,9 @@ function allOfPrincipals(clause: Clause, action: Action): Principal {
     const proof = asks ? proofFor(term.attribute) : undefined;
     return [...(proof === undefined ? [] : [PROVEN[proof]]), ...positive, ...negative];
   });
+}
+
+function allOfPrincipals(parts: readonly Principal[]): Principal {
   const [first, ...rest] = parts;
   if (first === undefined) return { any: true };
   return rest.length === 0 ? first : { and_ids: { ids: parts } };

@@ -191,6 +191,15 @@ describe('values', () => {
     [source({ ipBlocks: ['10.0.0.0/8/8'] }), /no IP address or block/],
     [source({ namespaces: ['a/sa/b'] }), /holds a \//],
     [source({ trustDomains: ['td/ns'] }), /holds a \//],
+    [source({ namespaces: ['Shop'] }), /no namespace has and could never match; write a-z, 0-9 and -/],
+    [source({ notNamespaces: [`*${'\u{1f511}'.repeat(31)}`] }), /characters that no namespace has/],
+    [source({ trustDomains: ['*\u00e9'] }), /no trust domain has .* write a-z, 0-9, \., - and _/],
+    [source({ serviceAccounts: ['\u{1f511}'] }), /no service account/],
+    [
+      condition({ key: 'request.headers[Upgrade]', values: ['*'] }),
+      /when\[0\]\.key: no rule can judge by upgrade/,
+    ],
+    [condition({ key: 'request.headers[te]', notValues: ['*'] }), /no rule can judge by te/],
     [source({ serviceAccounts: ['a/*'] }), /no service account/],
     [source({ serviceAccounts: ['a/b/c'] }), /no service account/],
   ])('refuses %j', (spec, message) => {
@@ -202,7 +211,6 @@ describe('values', () => {
 describe('warnings leave the policy in force', () => {
   it.each([
     [source({ ipBlocks: ['10.1.2.3/8'] }), /means 10.0.0.0\/8/],
-    [source({ namespaces: ['Shop'] }), /can never match/],
     [source({ principals: ['web'] }), /no SPIFFE ID of a workload/],
     [operation({ methods: ['get'] }), /methods are case-sensitive/],
     [operation({ paths: ['api'] }), /a path begins with \//],

@@ -1,14 +1,15 @@
 import { CONDITION_KEYS, KEY_FORMS, notField, OPERATION_FIELDS, SOURCE_FIELDS } from './attributes.ts';
 import type { Findings } from './findings.ts';
 import { nearestName } from './nearest.ts';
+import { sizeOf } from './rule-size.ts';
 import { describe, quote, readFields, readList, type Fields, type Shape } from './shape.ts';
 import type { Attribute, Clause, Matcher, Rule, Term } from './types.ts';
 import { parseValue } from './values.ts';
 
 const MAX_RULES = 512;
 const MAX_KEY_LENGTH = 1024;
-/** Of a policy as it is compiled: a condition counts for each from and each to that it stands beside. */
 const MAX_VALUES = 32_768;
+const MAX_TEXT = 256 * 1024;
 
 /** What the readers of one policy share. */
 interface Reading {
@@ -32,26 +33,16 @@ export function readRules(value: unknown, reading: Reading): Rule[] {
     return [];
   }
   const rules = value.map((entry: unknown, index) => readRule(entry, index, reading));
-  const values = rules.reduce((sum, rule) => sum + compiledValues(rule), 0);
-  if (values > MAX_VALUES) {
+  const { values, text } = sizeOf(rules);
+  if (values > MAX_VALUES)
+    findings.error('spec.rules', `at most ${MAX_VALUES} values, found ${values}; split the policy`);
+  if (text > MAX_TEXT) {
     findings.error(
       'spec.rules',
-      `at most ${MAX_VALUES} values, a condition counted once for each from and to beside it; found ${values}: split the policy`,
+      `at most ${MAX_TEXT} bytes of values, each counted with the name in its key; found ${text}: split the policy`,
     );
   }
   return rules;
-}
-
-function compiledValues({ from, to, when }: Rule): number {
-  return (
-    valuesIn(from.flat()) +
-    valuesIn(to.flat()) +
-    valuesIn(when) * (Math.max(1, from.length) + Math.max(1, to.length))
-  );
-}
-
-function valuesIn(terms: Clause): number {
-  return terms.reduce((sum, { values, notValues }) => sum + values.length + notValues.length, 0);
 }
 
 function readRule(value: unknown, index: number, reading: Reading): Rule {
@@ -184,9 +175,21 @@ function readKey(key: unknown, path: string, findings: Findings): Attribute | un
   return undefined;
 }
 
+/** Of one connection (RFC 9110 section 7.6.1): Envoy takes them off before any rule is asked, and makes of TE `trailers` or nothing. */
+const OF_CONNECTION: ReadonlySet<string> = new Set([
+  ...['connection', 'keep-alive', 'proxy-connection', 'te', 'transfer-encoding', 'upgrade'],
+]);
+
 /** Of the pseudo headers, those that a request cannot lack. */
 function readHeaderName(header: string, path: string, findings: Findings): Attribute | undefined {
   const name = header.toLowerCase();
+  if (OF_CONNECTION.has(name)) {
+    findings.error(
+      path,
+      `no rule can judge by ${name}: it belongs to one connection, and Envoy takes it off or rewrites it before rules are asked; leave the condition out`,
+    );
+    return undefined;
+  }
   if (/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name) || [':authority', ':method', ':path'].includes(name)) {
     return { kind: 'request.header', name };
   }

@@ -48,11 +48,21 @@ type Reader = (value: string, context: ValueContext) => Matcher | string;
 
 const READERS: Readonly<Record<Attribute['kind'], Reader>> = {
   'source.principal': principalMatcher,
-  'source.namespace': (value, context) =>
-    nameMatcher(value, { what: 'namespace', allowed: /^[a-z0-9-]*$/, longest: 63 }, context),
+  'source.namespace': (value) =>
+    nameMatcher(value, {
+      what: 'namespace',
+      allowed: /^[a-z0-9-]*$/,
+      characters: 'a-z, 0-9 and -',
+      longest: 63,
+    }),
   'source.serviceAccount': serviceAccountMatcher,
-  'source.trustDomain': (value, context) =>
-    nameMatcher(value, { what: 'trust domain', allowed: /^[a-z0-9._-]*$/, longest: 255 }, context),
+  'source.trustDomain': (value) =>
+    nameMatcher(value, {
+      what: 'trust domain',
+      allowed: /^[a-z0-9._-]*$/,
+      characters: 'a-z, 0-9, ., - and _',
+      longest: 255,
+    }),
   'source.ip': cidrMatcher,
   'remote.ip': cidrMatcher,
   'destination.ip': cidrMatcher,
@@ -139,6 +149,8 @@ function metadataMatcher(value: string): Matcher | string {
 interface NameForm {
   readonly what: string;
   readonly allowed: RegExp;
+  /** The same in words. */
+  readonly characters: string;
   readonly longest: number;
 }
 
@@ -146,21 +158,17 @@ interface NameForm {
 const LONGEST_NAME_SUFFIX = 70;
 
 /** A part of a SPIFFE ID: a slash in it would reach into the next part. */
-function nameMatcher(
-  value: string,
-  { what, allowed, longest }: NameForm,
-  { findings, path }: ValueContext,
-): Matcher | string {
+function nameMatcher(value: string, { what, allowed, characters, longest }: NameForm): Matcher | string {
   if (value.includes('/'))
     return `${quote(value)} is no ${what}: it holds a /; for a whole identity use principals`;
   const matcher = textMatcher(value);
   if (typeof matcher === 'string' || matcher.kind === 'present') return matcher;
+  // RE2 counts bytes: beyond ASCII a value could be short here, and too long for Envoy.
+  if (!allowed.test(matcher.value))
+    return `${quote(value)} holds characters that no ${what} has and could never match; write ${characters}`;
   const most = matcher.kind === 'suffix' ? Math.min(longest, LONGEST_NAME_SUFFIX) : longest;
   if (matcher.value.length > most)
     return `${quote(value)} is too long: a ${what}${matcher.kind === 'suffix' ? ' after *' : ''} has at most ${most} characters`;
-  if (!allowed.test(matcher.value)) {
-    findings.warn(path, `${quote(value)} holds characters that no ${what} has and can never match`);
-  }
   return matcher;
 }
 

@@ -10,7 +10,7 @@ import {
   type RequestAuthentication,
 } from '../policy/index.ts';
 import { ResourceEncoder } from './encoder.ts';
-import { FilterCache, type FilterInputs, type FilterSet } from './filters.ts';
+import { faultOf, FilterCache, MAX_FILTER_BYTES, type FilterInputs, type FilterSet } from './filters.ts';
 
 const schema = protobuf.Root.fromJSON(
   JSON.parse(
@@ -118,6 +118,49 @@ describe('FilterCache', () => {
       'countersign.authn.peer.mtls',
       'countersign.authn.peer.plaintext',
     ]);
+  });
+});
+
+describe('a filter that is too large to be sent', () => {
+  /** Of about 250 KB in each filter that it is compiled to. */
+  const long = (action: string, index: number): AuthorizationPolicy => {
+    const values = Array.from({ length: 125 }, (_, value) => `${index}.${value}.${'x'.repeat(1_990)}`);
+    return policy(`p${index}`, { action, rules: [{ when: [{ key: 'connection.sni', values }] }] });
+  };
+  const many = (action: string, count: number): AuthorizationPolicy[] =>
+    Array.from({ length: count }, (_, index) => long(action, index));
+  it('denies all in its slot, says so, and leaves the others', () => {
+    const cache = cacheOf(new ResourceEncoder(schema));
+    const web = allow('web', '/a');
+    expect(faultOf(cache.get(inputs([...many('DENY', 12), web])))).toBeUndefined();
+    const set = cache.get(inputs([...many('DENY', 13), web]));
+    const denying = set.get('countersign.authz.http.deny');
+    const small = cache.get(inputs([web]));
+    expect(differing(set, small).toSorted()).toEqual([
+      'countersign.authz.http.deny',
+      'countersign.authz.tcp.deny',
+    ]);
+    expect(faultOf(set)).toMatch(
+      /everything is denied: countersign\.authz\.http\.deny has \d{7} bytes, countersign\.authz\.tcp\.deny has \d{7} bytes; a filter has at most 3145728/,
+    );
+    const type = schema.lookupType('envoy.extensions.filters.http.rbac.v3.RBAC');
+    const config = schema.lookupType('envoy.config.core.v3.TypedExtensionConfig');
+    const { typed_config: any } = config.toObject(config.decode(denying?.body ?? new Uint8Array())) as {
+      typed_config: { value: Uint8Array };
+    };
+    expect(type.toObject(type.decode(any.value), { enums: String, defaults: true })).toMatchObject({
+      rules: { action: 'ALLOW' },
+    });
+    expect(cache.get(inputs([...many('DENY', 13), web]))).toBe(set);
+  });
+
+  it('keeps all filters of a workload together below what its Envoy takes in one message', () => {
+    const cache = cacheOf(new ResourceEncoder(schema));
+    const set = cache.get(inputs([...many('DENY', 12), ...many('AUDIT', 12), ...many('ALLOW', 12)]));
+    const sizes = [...set.values()].map(({ body }) => body.length);
+    expect(Math.max(...sizes)).toBeLessThan(MAX_FILTER_BYTES);
+    expect(sizes.reduce((sum, size) => sum + size)).toBeLessThanOrEqual(12 * 1024 * 1024);
+    expect(faultOf(set)).toContain('all of a workload 12582912');
   });
 });
 

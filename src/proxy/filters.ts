@@ -14,6 +14,8 @@ import {
   type RequestAuthentication,
   type TcpRbac,
 } from '../policy/index.ts';
+import { MAX_RECEIVED_BYTES } from './bootstrap/xds.ts';
+import { denyAll } from './deny-all.ts';
 import type { EncodedResource, ResourceEncoder } from './encoder.ts';
 import {
   authzSlots,
@@ -41,7 +43,7 @@ export interface FilterCacheOptions {
   readonly jwksOf: (uri: string) => string | undefined;
 }
 
-/** Compiles each distinct set of inputs once, whoever it is for. */
+/** Compiles each distinct set of inputs once, whoever it is for. A filter that is too large for a push denies all. */
 export class FilterCache {
   readonly #encoder: ResourceEncoder;
   readonly #jwksOf: FilterCacheOptions['jwksOf'];
@@ -109,7 +111,19 @@ export class FilterCache {
       const name: FilterName = `countersign.authn.peer.${slot}`;
       set.set(name, this.#resource(name, peerFilters[slot].typed_config));
     }
+    this.#fit(set);
     return set;
+  }
+
+  /** Until all fit into one push, the largest gives way. */
+  #fit(set: Map<FilterName, EncodedResource>): void {
+    const bySize = [...set].toSorted(([, a], [, b]) => b.body.length - a.body.length);
+    let total = bySize.reduce((sum, [, { body }]) => sum + body.length, 0);
+    for (const [name, { body }] of bySize) {
+      if (total <= MAX_SET_BYTES) return;
+      total -= body.length;
+      set.set(name, this.#denyingAll(name, body.length));
+    }
   }
 
   /** Encoding costs many times what telling two filters apart does; a change touches one of a set's six. */
@@ -117,10 +131,37 @@ export class FilterCache {
     const key = `${name}@${contentOf(typedConfig)}`;
     const known = this.#resources.get(key);
     if (known !== undefined) return known;
-    const resource = this.#encoder.encode(EXTENSION_CONFIG_TYPE, name, { typed_config: { ...typedConfig } });
+    const whole = this.#encoder.encode(EXTENSION_CONFIG_TYPE, name, { typed_config: { ...typedConfig } });
+    const bytes = whole.body.length;
+    const resource = bytes > MAX_FILTER_BYTES ? this.#denyingAll(name, bytes) : whole;
     this.#resources.set(key, resource);
     return resource;
   }
+
+  /** A push that cannot arrive would be tried for ever, and no other could follow it. */
+  #denyingAll(name: FilterName, bytes: number): EncodedResource {
+    const resource = this.#encoder.encode(EXTENSION_CONFIG_TYPE, name, { typed_config: denyAll(name) });
+    tooLarge.set(resource, bytes);
+    return resource;
+  }
+}
+
+/** Encoded; see `MAX_RECEIVED_BYTES`, which is what a whole set has to pass through. */
+export const MAX_FILTER_BYTES: number = 3 * 1024 * 1024;
+const MAX_SET_BYTES = (MAX_RECEIVED_BYTES * 3) / 4;
+
+/** Those that deny all because the filter in their place had this many bytes. */
+const tooLarge = new WeakMap<EncodedResource, number>();
+
+/** What an operator has to know of filters that deny all because they were too large; undefined: none is. */
+export function faultOf(set: FilterSet): string | undefined {
+  const faults = [...set].flatMap(([name, resource]) => {
+    const bytes = tooLarge.get(resource);
+    return bytes === undefined ? [] : [`${name} has ${bytes} bytes`];
+  });
+  return faults.length === 0
+    ? undefined
+    : `too large to be sent, so that everything is denied: ${faults.join(', ')}; a filter has at most ${MAX_FILTER_BYTES} bytes, all of a workload ${MAX_SET_BYTES}: let fewer or shorter policies select the workload`;
 }
 
 /** Where nobody's tokens are verified: everything passes. */

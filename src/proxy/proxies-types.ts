@@ -32,6 +32,7 @@ export interface ProxiesObserver {
   /** @param workload of the stream whose proof allowed it */
   issued(workload: Workload, svid: IssuedSvid, reason: IssueReason): void;
   refused(workload: Workload, why: string): void;
+  /** No SVID could be made; or a filter was too large to be sent, and everything is denied in its place. */
   failed(workload: Workload, error: Error): void;
 }
 

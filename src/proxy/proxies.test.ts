@@ -76,13 +76,16 @@ function pod(name: string, uid = `uid-${name}`): Pod {
   };
 }
 
-function policy(name: string, app: string, path: string): AuthorizationPolicy {
+function policy(name: string, app: string, path: string | readonly string[]): AuthorizationPolicy {
   const parsed = parseAuthorizationPolicy(
     {
       apiVersion: 'security.countersign.dev/v1',
       kind: 'AuthorizationPolicy',
       metadata: { namespace: 'shop', name },
-      spec: { selector: { matchLabels: { app } }, rules: [{ to: [{ operation: { paths: [path] } }] }] },
+      spec: {
+        selector: { matchLabels: { app } },
+        rules: [{ to: [{ operation: { paths: [path].flat() } }] }],
+      },
     },
     {},
   );
@@ -197,6 +200,21 @@ describe('filters', () => {
     const before = found(lease, EXTENSION_CONFIG_TYPE, name).version;
     mesh.update([{ op: 'set', object: { ...pod('web'), labels: { app: 'other' } } }]);
     expect(found(lease, EXTENSION_CONFIG_TYPE, name).version).not.toBe(before);
+  });
+
+  it('that are too large to be sent are told once, and other policies still come', () => {
+    const web = open(pod('web'));
+    for (let index = 0; index < 13; index += 1) {
+      const paths = Array.from({ length: 125 }, (_, value) => `/${index}/${value}/${'x'.repeat(1_990)}`);
+      setPolicy(policy(`p${index}`, 'web', paths));
+    }
+    const before = found(web, EXTENSION_CONFIG_TYPE, name).version;
+    expect(events).toEqual([
+      expect.stringMatching(/^failed too large to be sent.*http\.allow has \d+ bytes/),
+    ]);
+    mesh.update([{ op: 'delete', kind: 'AuthorizationPolicy', key: 'shop/p0' }]);
+    expect(found(web, EXTENSION_CONFIG_TYPE, name).version).not.toBe(before);
+    expect(events).toHaveLength(1);
   });
 
   it.each(['countersign.authz.http.other', 'envoy.filters.http.rbac', ''])(

@@ -3,7 +3,7 @@ import type { IssuedSvid } from '../authority/index.ts';
 import { keyOf, type MeshNotice, type ObjectKey, type Pod } from '../mesh/index.ts';
 import type { MeshSettings } from '../policy/index.ts';
 import { BundleSecrets } from './bundle-secrets.ts';
-import type { FilterSet } from './filters.ts';
+import { faultOf, type FilterSet } from './filters.ts';
 import type { ProxiesOptions, ProxyLease, Workload } from './proxies-types.ts';
 import { SvidKeeper } from './svid-keeper.ts';
 import { isSame, type Entry, type Proof } from './workload-entry.ts';
@@ -120,6 +120,7 @@ export class Proxies {
     const { mesh, nowMs, random, issue, observer, encoder } = this.#options;
     const proofs = new Set<Proof>();
     let proven = workload;
+    let told: string | undefined;
     const keeper = new SvidKeeper({
       nowMs,
       random,
@@ -143,7 +144,13 @@ export class Proxies {
       bundles: this.#bundles,
       svid: () => keeper.current(),
       // Labels may have changed since the pod was proven: what the mesh says now counts.
-      filters: () => this.#filters.of(mesh.get('Pod', keyOf(workload.pod)) ?? workload.pod),
+      filters: () => {
+        const filters = this.#filters.of(mesh.get('Pod', keyOf(workload.pod)) ?? workload.pod);
+        const fault = faultOf(filters);
+        if (fault !== undefined && fault !== told) observer.failed(workload, new Error(fault));
+        told = fault;
+        return filters;
+      },
     });
     return { workload, proxy, keeper, proofs };
   }

@@ -173,6 +173,41 @@ const worlds: Readonly<Record<string, World>> = {
 
 /** Worlds of which other questions are asked. */
 const further: Readonly<Record<string, Pick<World, 'documents'>>> = {
+  'outputs of rules that take no token yet': {
+    documents: [
+      [
+        {
+          ...{ issuer: c, jwksUri: 'https://c.example/jwks' },
+          ...{
+            outputPayloadToHeader: 'x-payload',
+            outputClaimToHeaders: [{ header: 'x-user', claim: 'sub' }],
+          },
+        },
+        { ...ruleA, outputClaimToHeaders: [{ header: 'x-sub', claim: 'sub' }] },
+      ],
+    ],
+  },
+  'outputs without any keys': {
+    documents: [
+      [
+        { issuer: c, jwksUri: 'https://c.example/jwks', outputPayloadToHeader: 'x-payload' },
+        {
+          ...{ issuer: b, jwksUri: 'https://b.example/jwks', fromHeaders: [{ name: 'x-b' }] },
+          outputClaimToHeaders: ['x-user', 'x-sub'].map((name) => ({ header: name, claim: 'sub' })),
+        },
+      ],
+    ],
+  },
+  'outputs where there are too many places': {
+    documents: [0, 10].map((from) => [
+      {
+        ...ruleA,
+        outputPayloadToHeader: 'x-payload',
+        fromHeaders: Array.from({ length: 10 }, (_, index) => ({ name: `x-${from + index}` })),
+        outputClaimToHeaders: ['x-user', 'x-sub'].map((name) => ({ header: name, claim: 'sub' })),
+      },
+    ]),
+  },
   'a token that is forwarded': { documents: [[{ ...ruleA, forwardOriginalToken: true }]] },
   'keys of every kind': {
     documents: [Object.keys(keys).map((alg) => ({ issuer: `https://${alg}.example`, jwks: jwksOf(alg) }))],
@@ -443,6 +478,31 @@ describe('what the app gets', () => {
     const ofB = await ask(world, [[cookie('b'), tokens['b']!]], forged);
     expect(ofB.headers).toMatchObject({ 'x-sub': 'bob' });
     expect(ofB.headers).not.toHaveProperty('x-payload');
+  });
+
+  it.each([
+    'outputs of rules that take no token yet',
+    'outputs without any keys',
+    'outputs where there are too many places',
+  ])('is no forged claim, though nobody can verify any: %s', async (outputs) => {
+    const all = ['x-user', 'admin', 'X-Sub', 'admin', 'x-payload', 'admin'];
+    for (const target of ['/', '/?a=1']) {
+      const { status, headers } = await ask(outputs, [], all, target);
+      expect(status).toBe(200);
+      expect(headers).not.toHaveProperty('x-user');
+      expect(headers).not.toHaveProperty('x-sub');
+      expect(headers).not.toHaveProperty('x-payload');
+    }
+  });
+
+  it('is the claims of those tokens that are taken, beside rules that take none yet', async () => {
+    const { headers } = await ask(
+      'outputs of rules that take no token yet',
+      [[bearer, tokens['a']!]],
+      ['x-user', 'admin', 'x-sub', 'admin'],
+    );
+    expect(headers).toMatchObject({ 'x-sub': 'alice' });
+    expect(headers).not.toHaveProperty('x-user');
   });
 
   it('is the token only where it is to be forwarded, and in a cookie', async () => {

@@ -8,7 +8,14 @@ import type {
   JwtRequirementRule,
   TokenPlaces,
 } from './envoy-jwt-types.ts';
-import { describeLocation, locationsOf, MAX_PLACES, type Location } from './locations.ts';
+import {
+  describeLocation,
+  locationsOf,
+  MAX_PLACES,
+  outputsOf,
+  tokenHeaders,
+  type Location,
+} from './locations.ts';
 import { splitClaims } from './token-seen.ts';
 import type { JwtRule, RequestAuthentication } from './types.ts';
 
@@ -58,7 +65,15 @@ export function compileRequestAuthentications(
     const message = `the workload's documents look for tokens in ${places.size} places, at most ${MAX_PLACES}: all tokens there are refused`;
     notes.push(...policies.map(({ namespace, name }) => ({ policy: `${namespace}/${name}`, message })));
   }
-  return { filter: filterOf([...places.values()], tooMany ? [] : [...providers.values()]), notes };
+  const outputs = new Set(policies.flatMap(({ jwtRules }) => jwtRules.flatMap(outputsOf)));
+  for (const { namespace, name, jwtRules } of policies) {
+    for (const header of new Set(jwtRules.flatMap(tokenHeaders).filter((each) => outputs.has(each)))) {
+      const message = `another document writes to ${header}, which is removed from requests first: tokens there are not seen`;
+      notes.push({ policy: `${namespace}/${name}`, message });
+    }
+  }
+  const takers = tooMany ? [] : [...providers.values()];
+  return { filter: filterOf([...places.values()], takers, [...outputs].toSorted()), notes };
 }
 
 interface Taker {
@@ -142,11 +157,17 @@ const NOBODYS_KEY: JwtProvider['local_jwks'] = {
 const NOBODY = 'countersign:nobody';
 const REFUSED = 'refused';
 
-function filterOf(places: readonly Place[], takers: readonly Taker[]): JwtAuthnFilter | undefined {
+function filterOf(
+  places: readonly Place[],
+  takers: readonly Taker[],
+  outputs: readonly string[],
+): JwtAuthnFilter | undefined {
   if (places.length === 0) return undefined;
   const named = new Map(takers.map(({ name, provider }) => [name, provider]));
-  for (const [index, { location }] of places.entries())
-    named.set(absentName(index), { issuer: NOBODY, local_jwks: NOBODYS_KEY, ...placesOf([location]) });
+  for (const [index, { location }] of places.entries()) {
+    const provider = { issuer: NOBODY, local_jwks: NOBODYS_KEY, ...placesOf([location]) };
+    named.set(absentName(index), index === 0 ? { ...provider, ...clearing(outputs) } : provider);
+  }
   // Envoy answers 403 where the last fault is an audience; behind that of this one, which takes no key, it is 401.
   const judged = [...named.values()].some(({ audiences = [] }) => audiences.length > 0);
   if (judged)
@@ -166,6 +187,15 @@ function filterOf(places: readonly Place[], takers: readonly Taker[]): JwtAuthnF
       ],
     },
   };
+}
+
+/**
+ * Envoy removes from a request the output headers of each provider that it asks. The first absence is asked before
+ * all others, so that no caller writes what a rule would write whose keys are not there, or which takes no token.
+ */
+function clearing(outputs: readonly string[]): Pick<JwtProvider, 'claim_to_headers'> {
+  const headers = outputs.map((header) => ({ header_name: header, claim_name: NOBODY }));
+  return headers.length === 0 ? {} : { claim_to_headers: headers };
 }
 
 function withoutTakers({ location }: Place): Place {

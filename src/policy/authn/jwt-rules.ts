@@ -2,7 +2,7 @@ import type { Findings } from '../findings.ts';
 import { readKeySet } from '../../keyset/index.ts';
 import { readTimeout } from '../providers.ts';
 import { describe, quote, readFields, readList, type Fields } from '../shape.ts';
-import { describeLocation, locationsOf, MAX_PLACES } from './locations.ts';
+import { describeLocation, locationsOf, MAX_PLACES, outputsOf, tokenHeaders } from './locations.ts';
 import type { JwksSource, JwtRule } from './types.ts';
 
 const MAX_JWKS_LENGTH = 256 * 1024;
@@ -13,6 +13,8 @@ const KNOWN = [
   'timeout',
 ];
 const MAX_RULES = 64;
+/** Bytes of all rules, keys among them. */
+const MAX_RULES_TEXT = 512 * 1024;
 /** Entries of any one list of a rule. */
 const MAX_ENTRIES = 32;
 const MAX_TEXT = 2048;
@@ -42,6 +44,12 @@ export function readJwtRules(value: unknown, findings: Findings): JwtRule[] {
     const rule = readRule(entry, { path: `${path}[${index}]`, findings });
     return rule === undefined ? [] : [{ rule, index }];
   });
+  const bytes = rules.reduce((sum, { rule }) => sum + bytesOf(rule), 0);
+  if (bytes > MAX_RULES_TEXT) {
+    const message = `at most ${MAX_RULES_TEXT} bytes of rules and their keys, found ${bytes}; split the document, or name keys by jwksUri`;
+    findings.error(path, message);
+    return [];
+  }
   for (const [at, { rule, index }] of rules.entries()) {
     for (const { rule: before, index: first } of rules.slice(0, at)) {
       if (before.issuer !== rule.issuer) continue;
@@ -57,10 +65,22 @@ export function readJwtRules(value: unknown, findings: Findings): JwtRule[] {
       );
     }
   }
+  const read = new Set(rules.flatMap(({ rule }) => tokenHeaders(rule)));
+  for (const { rule, index } of rules) {
+    for (const header of outputsOf(rule).filter((name) => read.has(name)))
+      findings.error(
+        `${path}[${index}]`,
+        `writes to ${header}, where tokens are looked for: what is written there is removed from requests first; choose another header`,
+      );
+  }
   const places = new Set(rules.flatMap(({ rule }) => locationsOf(rule).map(describeLocation)));
   if (places.size > MAX_PLACES)
     findings.error(path, `looks for tokens in ${places.size} places, at most ${MAX_PLACES}; leave some out`);
   return rules.map(({ rule }) => rule);
+}
+
+function bytesOf(rule: JwtRule): number {
+  return new TextEncoder().encode(JSON.stringify(rule)).length;
 }
 
 interface Reading {

@@ -32,3 +32,18 @@ export function describeLocation(location: Location): string {
     return `header ${name} behind ${JSON.stringify(location.prefix)}`;
   return kind === 'param' ? `query parameter ${name}` : `${kind} ${name}`;
 }
+
+/** The headers in which the app reads what a token says. */
+export function outputsOf({
+  outputPayloadToHeader: payload,
+  outputClaimToHeaders: claims,
+}: JwtRule): string[] {
+  return [...(payload === undefined ? [] : [payload]), ...claims.map(({ header }) => header)];
+}
+
+/** The headers in which a rule looks for tokens, that of cookies among them. */
+export function tokenHeaders(rule: JwtRule): string[] {
+  return locationsOf(rule).flatMap(({ kind, name }) =>
+    kind === 'param' ? [] : [kind === 'header' ? name : kind],
+  );
+}

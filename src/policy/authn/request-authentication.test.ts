@@ -128,6 +128,33 @@ describe('RequestAuthentication', () => {
     expect(rendered(...jwtRules)).toMatch(message);
   });
 
+  it('writes nothing where tokens are looked for', () => {
+    const output = { ...rule, outputPayloadToHeader: 'X-Token', fromParams: ['t'] };
+    const reading = { ...rule, issuer: 'b', fromHeaders: [{ name: 'x-token' }] };
+    expect(rendered(output, reading)).toMatch(
+      /^error spec\.jwtRules\[0\]: writes to x-token, where tokens are looked for/,
+    );
+    const documents = [requestAuthentication([output]), requestAuthentication([reading])];
+    expect(compileRequestAuthentications(documents, () => undefined).notes).toMatchObject([
+      { message: expect.stringMatching(/^another document writes to x-token/) as string },
+    ]);
+  });
+
+  it('bounds the text of all rules together', () => {
+    const audiences = (length: number): string[] =>
+      [0, 1, 2, 3].map((index) => `${index}${'x'.repeat(length)}`);
+    const rules = (length: number): object[] =>
+      Array.from({ length: 64 }, (_, index) => ({
+        ...rule,
+        issuer: `i${index}`,
+        audiences: audiences(length),
+      }));
+    expect(parse({ jwtRules: rules(1_700) }).ok).toBe(true);
+    expect(rendered(...rules(2_000))).toMatch(
+      /^error spec\.jwtRules: at most 524288 bytes of rules and their keys, found 5\d{5}; split the document/,
+    );
+  });
+
   it('never repeats a password or a key', () => {
     const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const { d: secret } = jwk(privateKey) as { readonly d: string };

@@ -28,6 +28,15 @@ function withKey(document: unknown, key: string): Record<string, unknown>[] {
 describe('bootstrap', () => {
   const document = bootstrap(options);
 
+  it('takes messages as large as all filters of a workload may be', () => {
+    const channels = withKey(document, 'channel_args').map(({ channel_args: args }) => args);
+    expect(channels.length).toBeGreaterThan(0);
+    for (const channel of channels)
+      expect(channel).toMatchObject({
+        args: { 'grpc.max_receive_message_length': { int_value: 16 * 1024 * 1024 } },
+      });
+  });
+
   it('requires a client certificate and TLS 1.3 of whoever comes by TLS', () => {
     const contexts = withKey(document, 'require_client_certificate');
     expect(contexts).toHaveLength(2);

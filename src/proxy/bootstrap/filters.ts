@@ -1,3 +1,4 @@
+import { denyAll } from '../deny-all.ts';
 import { authzSlots, TOKEN_FILTER, type FilterName, type PeerChain } from '../resource-types.ts';
 import { adsSource } from './xds.ts';
 import type { JsonObject, ListenerProtocol } from './types.ts';
@@ -35,11 +36,7 @@ function filterSlot(name: FilterName, protocol: ListenerProtocol, others: readon
     config_discovery: {
       config_source: adsSource,
       type_urls: [...others, rbac],
-      default_config: {
-        '@type': rbac,
-        ...(protocol === 'tcp' ? { stat_prefix: 'countersign_' } : {}),
-        rules: { action: 'ALLOW', policies: {} },
-      },
+      default_config: denyAll(name),
     },
   };
 }

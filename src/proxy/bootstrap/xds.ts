@@ -1,5 +1,8 @@
 import type { BootstrapOptions, JsonObject } from './types.ts';
 
+/** Of one message from the control plane. gRPC's own limit, 4 MiB, is less than what many policies come to. */
+export const MAX_RECEIVED_BYTES: number = 16 * 1024 * 1024;
+
 /**
  * How Envoy reaches the control plane: `google_grpc`, because it alone reads the token file afresh for each stream.
  *
@@ -30,6 +33,7 @@ export function grpcService(options: BootstrapOptions): JsonObject {
       channel_args: {
         args: {
           'grpc.ssl_target_name_override': { string_value: options.serverName },
+          'grpc.max_receive_message_length': { int_value: MAX_RECEIVED_BYTES },
           // A dead path is noticed within 40 s, and a restarted control plane is back in seconds, not minutes.
           'grpc.keepalive_time_ms': { int_value: 30_000 },
           'grpc.keepalive_timeout_ms': { int_value: 10_000 },
