@@ -76,7 +76,7 @@ export function authzCheckCommand(): Command {
     .option('--filter-metadata <file>', "what other filters wrote: {'envoy.filters.http.x': {key: value}}");
   return addAuthzOptions(command, 'table').action(async (flags: Flags) => {
     const request = await requestOf(flags);
-    const settings = await settingsOf(flags, flags.from?.trustDomain.name ?? 'cluster.local');
+    const settings = await settingsOf(flags);
     const input = await readPolicies(flags, settings);
     const target = { namespace: flags.to.namespace, labels: labelsOf(flags, input, settings) };
     const decision = judge(input, target, request, { settings, nowMs: Date.now });

@@ -55,6 +55,34 @@ describe('authz check', () => {
     expect(exitCode).toBe(0);
   });
 
+  it('never takes the trust domain of the mesh from the caller', async () => {
+    await writeFile(file, manifests.replace('cluster.local', 'old.example'));
+    const config = join(directory, 'mesh.json');
+    await writeFile(config, '{"trustDomainAliases": ["old.example"]}');
+    const from = (domain: string, ...argv: string[]): Promise<Ran> =>
+      check(
+        '--to',
+        'shop/cart-0',
+        '--path',
+        '/api/x',
+        '--from',
+        web.replace('cluster.local', domain),
+        ...argv,
+      );
+    const aliases = ['--mesh-config', config];
+    expect((await from('evil.example', ...aliases)).exitCode).toBe(1);
+    expect((await from('cluster.local', ...aliases)).exitCode).toBe(0);
+    expect((await from('evil.example', ...aliases, '--trust-domain', 'new.example')).exitCode).toBe(1);
+    expect((await from('new.example', ...aliases, '--trust-domain', 'new.example')).exitCode).toBe(0);
+    await writeFile(config, '{"trustDomain": "new.example", "trustDomainAliases": ["old.example"]}');
+    expect((await from('new.example', ...aliases)).exitCode).toBe(0);
+    const torn = await from('new.example', ...aliases, '--trust-domain', 'evil.example');
+    expect(torn.err).toMatch(
+      /trustDomain is "new.example" in .*mesh.json and "evil.example" in --trust-domain/,
+    );
+    expect(torn.exitCode).toBe(2);
+  });
+
   it('says DENY with what failed, exit 1', async () => {
     const { out, exitCode } = await check(
       '--to',
