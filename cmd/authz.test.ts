@@ -205,6 +205,31 @@ spec: {action: CUSTOM, provider: {name: opa}, rules: [{}]}
     expect((await check(...call, '--mesh-config', config)).err).toMatch(/did you mean extensionProviders\?/);
   });
 
+  it('cannot tell where a rule looks at what was not said, and names the flag', async () => {
+    const deny = (rule: string): Promise<void> =>
+      writeFile(
+        file,
+        `${manifests}---
+apiVersion: security.countersign.dev/v1
+kind: AuthorizationPolicy
+metadata: {name: shut, namespace: shop}
+spec: {action: DENY, rules: [${rule}]}
+`,
+      );
+    const call = ['--to', 'shop/cart-0', '--from', web, '--path', '/api/x'];
+    await deny('{to: [{operation: {ports: ["8080"], hosts: ["*"]}}]}');
+    const unsaid = await check(...call, '--host', 'shop');
+    expect(unsaid.out).toBe('could not tell: rule 0 of shop/shut looks at the port; give --port\n');
+    expect(unsaid.exitCode).toBe(2);
+    expect((await check(...call, '--host', 'shop', '--port', '8080')).exitCode).toBe(1);
+    expect((await check(...call, '--host', 'shop', '--port', '80')).exitCode).toBe(0);
+    expect((await check(...call, '--port', '8080')).out).toMatch(/at the host; give --host/);
+    await deny('{from: [{source: {ipBlocks: [10.0.0.0/8]}}]}');
+    expect((await check(...call)).out).toMatch(/at the source IP; give --source-ip/);
+    expect((await check(...call, '--source-ip', '11.0.0.1')).exitCode).toBe(0);
+    expect((await check(...call, '--source-ip', '10.0.0.256')).err).toMatch(/is no IP address/);
+  });
+
   it('judges a policy with a validity at the time of --at', async () => {
     const until = manifests.replace('  rules:', '  validity: {notAfter: "2999-01-01T00:00:00Z"}\n  rules:');
     await writeFile(file, until);
