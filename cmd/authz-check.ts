@@ -1,6 +1,8 @@
+import { isIP } from 'node:net';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { SpiffeId } from '../src/identity/index.ts';
 import {
+  couldNotTell,
   type MeshSettings,
   judge,
   parseTime,
@@ -8,6 +10,7 @@ import {
   type Decision,
   type Protocol,
   type Request,
+  type Unsaid,
 } from '../src/policy/index.ts';
 import type { AuthzInput } from './authz-input.ts';
 import {
@@ -61,9 +64,13 @@ export function authzCheckCommand(): Command {
     .option('--host <host>', 'HTTP host, port included if the caller sends it')
     .option('--header <name=value>', 'HTTP header (repeatable)', collectHeader, {})
     .option('--port <n>', "the called workload's port", parsePort)
-    .option('--source-ip <ip>', "the connection's peer address")
-    .option('--remote-ip <ip>', "the caller's address behind proxies (default: the peer address)")
-    .option('--destination-ip <ip>', "the called workload's address")
+    .option('--source-ip <ip>', "the connection's peer address", parseAddress)
+    .option(
+      '--remote-ip <ip>',
+      "the caller's address behind proxies (default: the peer address)",
+      parseAddress,
+    )
+    .option('--destination-ip <ip>', "the called workload's address", parseAddress)
     .option('--sni <name>', 'the server name of the TLS connection')
     .addOption(
       new Option(
@@ -76,7 +83,7 @@ export function authzCheckCommand(): Command {
     .option('--filter-metadata <file>', "what other filters wrote: {'envoy.filters.http.x': {key: value}}");
   return addAuthzOptions(command, 'table').action(async (flags: Flags) => {
     const request = await requestOf(flags);
-    const settings = await settingsOf(flags, flags.from?.trustDomain.name ?? 'cluster.local');
+    const settings = await settingsOf(flags);
     const input = await readPolicies(flags, settings);
     const target = { namespace: flags.to.namespace, labels: labelsOf(flags, input, settings) };
     const decision = judge(input, target, request, { settings, nowMs: Date.now });
@@ -141,14 +148,26 @@ async function requestOf(flags: Flags): Promise<Request> {
   };
 }
 
+const FLAGS: Readonly<Record<Unsaid, string>> = {
+  'source.ip': '--source-ip',
+  'remote.ip': '--remote-ip',
+  'destination.ip': '--destination-ip',
+  'destination.port': '--port',
+  'request.host': '--host',
+  'request.method': '--method',
+  'request.path': '--path',
+};
+
 /** Whom nobody can speak for: an ALLOW that an authorizer has not confirmed is no yes. */
-function exitCode({ verdict, asks }: Decision, authorizerSays: Request['authorizerSays']): number {
+function exitCode({ verdict, asks, undecided }: Decision, authorizerSays: Request['authorizerSays']): number {
+  if (undecided !== undefined) return 2;
   if (verdict === 'DENY') return 1;
   return asks === undefined || authorizerSays !== undefined ? 0 : 2;
 }
 
 function inWords(decision: Decision, authorizerSays: Request['authorizerSays']): string {
-  const { verdict, decidedBy, reason, audited, shadow, nearest, asks } = decision;
+  const { verdict, decidedBy, reason, audited, shadow, nearest, asks, undecided } = decision;
+  if (undecided !== undefined) return `${couldNotTell(undecided, FLAGS)}\n`;
   const open = exitCode(decision, authorizerSays) === 2;
   const lines = [
     open ? `${verdict}, if ${asks?.provider} allows it (state its answer by --authorizer-says)` : verdict,
@@ -176,6 +195,11 @@ function parseCaller(text: string): SpiffeId {
   } catch (error) {
     throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
   }
+}
+
+function parseAddress(text: string): string {
+  if (isIP(text) !== 0 && !text.includes('%')) return text;
+  throw new InvalidArgumentError(`${JSON.stringify(text)} is no IP address: write 10.0.0.1 or fd00::1.`);
 }
 
 function parseAt(text: string): number {

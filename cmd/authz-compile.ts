@@ -36,7 +36,7 @@ export function authzCompileCommand(): Command {
     .option('--port <n>', 'its one port; absent: filters for any port', parsePort)
     .addOption(new Option('--protocol <protocol>').choices(['http', 'tcp']).default('http'));
   return addAuthzOptions(command, 'json').action(async (flags: Flags) => {
-    const settings = await settingsOf(flags, 'cluster.local');
+    const settings = await settingsOf(flags);
     const { policies, requestAuthentications } = await readPolicies(flags, settings);
     const selected = policiesFor(policies, flags, settings);
     const verifying = policiesFor(requestAuthentications, flags, settings);

@@ -19,7 +19,7 @@ export function authzLintCommand(): Command {
   const formats = ['table', 'json', 'yaml', 'sarif', 'junit'];
   return addAuthzOptions(command, 'table', formats).action(async (flags: Flags) => {
     const configured = await configuredSettings(flags);
-    const settings = settingsFrom(configured, flags, 'cluster.local');
+    const settings = settingsFrom(configured, flags);
     const { rootNamespace } = settings;
     const input = await readAuthzInput(flags.file, { rootNamespace, nowMs: Date.now, stdin: process.stdin });
     const { trustDomain, trustDomainAliases = [] } = configured;

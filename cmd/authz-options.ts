@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { TrustDomain } from '../src/identity/index.ts';
 import type { MeshSettings } from '../src/policy/index.ts';
 import { readAuthzInput, renderFinding, type AuthzInput } from './authz-input.ts';
 import { meshConfigFlag, readMeshConfig } from './mesh-config.ts';
@@ -8,6 +9,7 @@ export interface AuthzFlags {
   readonly file: readonly string[];
   /** Further settings of the mesh; flags go before them. */
   readonly meshConfig?: string;
+  readonly trustDomain?: TrustDomain;
   readonly rootNamespace?: string;
   readonly defaultAction?: 'allow' | 'deny';
   readonly output: 'table' | 'json' | 'yaml';
@@ -21,6 +23,11 @@ export function addAuthzOptions(
   return command
     .requiredOption('-f, --file <path...>', 'manifests: files, directories, or - for standard input')
     .option(...meshConfigFlag)
+    .option(
+      '--trust-domain <name>',
+      "the mesh's, where its configuration names none (default: cluster.local)",
+      parseTrustDomain,
+    )
     .option('--root-namespace <name>', 'its policies reach every namespace (default: countersign-system)')
     .addOption(
       new Option(
@@ -53,21 +60,24 @@ export async function configuredSettings({ meshConfig }: SettingsFlags): Promise
   return meshConfig === undefined ? {} : await readMeshConfig(meshConfig);
 }
 
-/** @param trustDomain where the mesh's configuration names none */
-export async function settingsOf(flags: SettingsFlags, trustDomain: string): Promise<MeshSettings> {
-  return settingsFrom(await configuredSettings(flags), flags, trustDomain);
+export async function settingsOf(flags: SettingsFlags): Promise<MeshSettings> {
+  return settingsFrom(await configuredSettings(flags), flags);
 }
 
-export function settingsFrom(
-  configured: Partial<MeshSettings>,
-  flags: SettingsFlags,
-  trustDomain: string,
-): MeshSettings {
+/** @throws Error the mesh's configuration and the flag name different trust domains */
+export function settingsFrom(configured: Partial<MeshSettings>, flags: SettingsFlags): MeshSettings {
+  const stated = flags.trustDomain?.name;
+  const trustDomain = configured.trustDomain ?? stated ?? 'cluster.local';
+  if (stated !== undefined && stated !== trustDomain) {
+    throw new Error(
+      `trustDomain is "${trustDomain}" in ${flags.meshConfig} and "${stated}" in --trust-domain: leave out one of the two`,
+    );
+  }
   return {
-    trustDomain,
     rootNamespace: 'countersign-system',
     defaultAction: 'deny',
     ...configured,
+    trustDomain,
     ...(flags.rootNamespace !== undefined && { rootNamespace: flags.rootNamespace }),
     ...(flags.defaultAction !== undefined && { defaultAction: flags.defaultAction }),
   };
@@ -96,4 +106,12 @@ export function parsePort(text: string): number {
     throw new InvalidArgumentError(`${JSON.stringify(text)} is not a port: write a number from 1 to 65535.`);
   }
   return port;
+}
+
+function parseTrustDomain(text: string): TrustDomain {
+  try {
+    return TrustDomain.parse(text);
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
 }

@@ -1,11 +1,5 @@
 import { Command } from 'commander';
-import {
-  parseCases,
-  runCase,
-  type CaseResult,
-  type MeshSettings,
-  type PolicyCase,
-} from '../src/policy/index.ts';
+import { parseCases, runCase, type CaseResult, type PolicyCase } from '../src/policy/index.ts';
 import { loadManifests } from '../src/sources/manifests/index.ts';
 import { addAuthzOptions, readPolicies, settingsOf, type AuthzFlags } from './authz-options.ts';
 import { formatTable, printData } from './output.ts';
@@ -13,7 +7,6 @@ import { junit } from './reports.ts';
 
 interface Flags extends Omit<AuthzFlags, 'output'> {
   readonly test: readonly string[];
-  readonly trustDomain?: string;
   readonly output: 'table' | 'json' | 'yaml' | 'junit';
 }
 
@@ -26,15 +19,10 @@ interface Ran extends CaseResult {
 export function authzTestCommand(): Command {
   const command = new Command('test')
     .description('hold policies against a file of expectations: who calls whom, and whether that is allowed')
-    .requiredOption('-t, --test <path...>', 'expectations: files, directories, or - for standard input')
-    .option('--trust-domain <name>', 'of callers written as namespace/account (default: cluster.local)');
+    .requiredOption('-t, --test <path...>', 'expectations: files, directories, or - for standard input');
   return addAuthzOptions(command, 'table', ['table', 'json', 'yaml', 'junit']).action(
     async (flags: Flags) => {
-      const { trustDomain } = flags;
-      const settings: MeshSettings = {
-        ...(await settingsOf(flags, 'cluster.local')),
-        ...(trustDomain !== undefined && { trustDomain }),
-      };
+      const settings = await settingsOf(flags);
       const input = await readPolicies(flags, settings);
       const { pods } = input;
       const known = await readCases(flags.test, settings.trustDomain);

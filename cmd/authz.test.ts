@@ -55,6 +55,34 @@ describe('authz check', () => {
     expect(exitCode).toBe(0);
   });
 
+  it('never takes the trust domain of the mesh from the caller', async () => {
+    await writeFile(file, manifests.replace('cluster.local', 'old.example'));
+    const config = join(directory, 'mesh.json');
+    await writeFile(config, '{"trustDomainAliases": ["old.example"]}');
+    const from = (domain: string, ...argv: string[]): Promise<Ran> =>
+      check(
+        '--to',
+        'shop/cart-0',
+        '--path',
+        '/api/x',
+        '--from',
+        web.replace('cluster.local', domain),
+        ...argv,
+      );
+    const aliases = ['--mesh-config', config];
+    expect((await from('evil.example', ...aliases)).exitCode).toBe(1);
+    expect((await from('cluster.local', ...aliases)).exitCode).toBe(0);
+    expect((await from('evil.example', ...aliases, '--trust-domain', 'new.example')).exitCode).toBe(1);
+    expect((await from('new.example', ...aliases, '--trust-domain', 'new.example')).exitCode).toBe(0);
+    await writeFile(config, '{"trustDomain": "new.example", "trustDomainAliases": ["old.example"]}');
+    expect((await from('new.example', ...aliases)).exitCode).toBe(0);
+    const torn = await from('new.example', ...aliases, '--trust-domain', 'evil.example');
+    expect(torn.err).toMatch(
+      /trustDomain is "new.example" in .*mesh.json and "evil.example" in --trust-domain/,
+    );
+    expect(torn.exitCode).toBe(2);
+  });
+
   it('says DENY with what failed, exit 1', async () => {
     const { out, exitCode } = await check(
       '--to',
@@ -175,6 +203,31 @@ spec: {action: CUSTOM, provider: {name: opa}, rules: [{}]}
     expect(await check(...stated, 'deny')).toMatchObject({ exitCode: 1 });
     await writeFile(config, '{"extensionProvider": []}');
     expect((await check(...call, '--mesh-config', config)).err).toMatch(/did you mean extensionProviders\?/);
+  });
+
+  it('cannot tell where a rule looks at what was not said, and names the flag', async () => {
+    const deny = (rule: string): Promise<void> =>
+      writeFile(
+        file,
+        `${manifests}---
+apiVersion: security.countersign.dev/v1
+kind: AuthorizationPolicy
+metadata: {name: shut, namespace: shop}
+spec: {action: DENY, rules: [${rule}]}
+`,
+      );
+    const call = ['--to', 'shop/cart-0', '--from', web, '--path', '/api/x'];
+    await deny('{to: [{operation: {ports: ["8080"], hosts: ["*"]}}]}');
+    const unsaid = await check(...call, '--host', 'shop');
+    expect(unsaid.out).toBe('could not tell: rule 0 of shop/shut looks at the port; give --port\n');
+    expect(unsaid.exitCode).toBe(2);
+    expect((await check(...call, '--host', 'shop', '--port', '8080')).exitCode).toBe(1);
+    expect((await check(...call, '--host', 'shop', '--port', '80')).exitCode).toBe(0);
+    expect((await check(...call, '--port', '8080')).out).toMatch(/at the host; give --host/);
+    await deny('{from: [{source: {ipBlocks: [10.0.0.0/8]}}]}');
+    expect((await check(...call)).out).toMatch(/at the source IP; give --source-ip/);
+    expect((await check(...call, '--source-ip', '11.0.0.1')).exitCode).toBe(0);
+    expect((await check(...call, '--source-ip', '10.0.0.256')).err).toMatch(/is no IP address/);
   });
 
   it('judges a policy with a validity at the time of --at', async () => {

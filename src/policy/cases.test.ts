@@ -134,6 +134,14 @@ describe('runCase', () => {
     ]);
   });
 
+  it('fails, whatever is expected, where a rule looks at what the case leaves out', () => {
+    const shut = policy({ action: 'DENY', rules: [{ to: [{ operation: { ports: ['8080'] } }] }] }, 'shut');
+    const denied = { ...simple, expect: 'deny' };
+    const results = run([cart, shut], simple, denied, { ...simple, port: 80 }, { ...denied, port: 8080 });
+    expect(results.map(({ passed }) => passed)).toEqual([false, false, true, true]);
+    expect(results[0]?.message).toBe('could not tell: rule 0 of shop/shut looks at the port; give port');
+  });
+
   it('says what keeps a caller from the rules, and a token', () => {
     const open = policy({ rules: [{}] });
     const results = run(

@@ -3,7 +3,8 @@ import { Findings } from './findings.ts';
 import { parseIp } from './ip.ts';
 import { describe, isFields, quote, readFields, readList, readStrings, type Fields } from './shape.ts';
 import { parseTime } from './validity.ts';
-import type { Decision, Issue, MeshSettings, Protocol, Request } from './types.ts';
+import { couldNotTell } from './unsaid.ts';
+import type { Decision, Issue, MeshSettings, Protocol, Request, Unsaid } from './types.ts';
 
 /** What somebody expects of the policies: one request, one verdict. */
 export interface PolicyCase {
@@ -82,8 +83,9 @@ export function runCase(each: PolicyCase, world: CaseWorld): CaseResult {
   const { namespace, pod, request, by } = each;
   const labels = each.labels ?? (pod === undefined ? undefined : world.labelsOf(namespace, pod)) ?? {};
   const decision = judge(world, { namespace, labels }, request, world);
-  const { verdict, decidedBy, reason, asks } = decision;
+  const { verdict, decidedBy, reason, asks, undecided } = decision;
   const result = (message: string): CaseResult => ({ case: each, passed: message === '', decision, message });
+  if (undecided !== undefined) return result(couldNotTell(undecided, FIELDS));
   if (verdict !== each.expect) return result(`expected ${each.expect}, got ${verdict}: ${reason}`);
   if (verdict === 'ALLOW' && asks !== undefined && request.authorizerSays === undefined)
     return result(`depends on what ${asks.provider} answers: state it by authorizerSays`);
@@ -92,6 +94,16 @@ export function runCase(each: PolicyCase, world: CaseWorld): CaseResult {
     return result(`expected ${verdict} by ${by}, got it by ${found ?? 'no policy'}: ${reason}`);
   return result('');
 }
+
+const FIELDS: Readonly<Record<Unsaid, string>> = {
+  'source.ip': 'sourceIp',
+  'remote.ip': 'remoteIp',
+  'destination.ip': 'destinationIp',
+  'destination.port': 'port',
+  'request.host': 'host',
+  'request.method': 'method',
+  'request.path': 'path',
+};
 
 interface Reading {
   readonly path: string;

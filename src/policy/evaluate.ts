@@ -1,16 +1,15 @@
-import { withAliases } from './aliases.ts';
 import { peerRefusal } from './authn/peer-modes.ts';
 import type { PeerModes } from './authn/types.ts';
 import { customPlan } from './custom.ts';
 import { failures } from './explain.ts';
 import { factsOf, type Facts } from './facts.ts';
-import { ruleTest, type Test } from './match.ts';
+import { judgeOf, type Judge } from './judges.ts';
 import type { EscapedSlashes } from './path.ts';
 import { RuleIndex } from './rule-index.ts';
 import { shownBy } from './rule-keys.ts';
 import { ruleName } from './rule-name.ts';
-import { scopeRule } from './scope.ts';
-import { inForce, validityFailure } from './validity.ts';
+import { undecided, type Rules } from './undecided.ts';
+import { validityFailure } from './validity.ts';
 import type {
   Action,
   AuthorizationPolicy,
@@ -18,7 +17,6 @@ import type {
   MeshSettings,
   Protocol,
   Request,
-  Rule,
   RuleRef,
 } from './types.ts';
 
@@ -32,26 +30,14 @@ export interface EvaluateOptions {
   readonly peer?: PeerModes;
 }
 
-/** One rule, ready to be asked. */
-interface Judge {
-  readonly ref: RuleRef;
-  readonly policy: AuthorizationPolicy;
-  readonly rule: Rule;
-  /** Why a CUSTOM rule denies without asking anybody. */
-  readonly fault: string | undefined;
-  /** As it holds on this protocol; undefined: it cannot match there. */
-  readonly scoped: Rule | undefined;
-  readonly matches: Test;
-}
-
 interface Bench {
   /** Those that send a request to the external authorizer. */
   readonly custom: RuleIndex<Judge>;
   readonly audit: RuleIndex<Judge>;
   readonly deny: RuleIndex<Judge>;
   readonly allow: RuleIndex<Judge>;
-  /** For explanations. */
-  readonly allAllow: readonly Judge[];
+  /** For those who explain. */
+  readonly rules: Rules;
   /** An ALLOW policy may be there without a rule: it allows nothing, and ends the default action's reign. */
   readonly anyAllow: boolean;
 }
@@ -112,7 +98,8 @@ export class Evaluator {
     const outcome = refused ?? this.#judge(enforced, hearing);
     const would = shadow && (refused ?? this.#judge(shadow, hearing));
     const denied = outcome.verdict === 'DENY' && outcome.judge === undefined;
-    const nearest = once(() => (denied ? nearestOf(enforced.allAllow, facts) : undefined));
+    const nearest = once(() => (denied ? nearestOf(enforced.rules.allow, facts) : undefined));
+    const doubt = once(() => undecided(request, facts, enforced.rules));
     const reason = (): string => this.#reason(outcome, enforced, nearest());
     return {
       verdict: outcome.verdict,
@@ -126,17 +113,19 @@ export class Evaluator {
       get nearest(): Decision['nearest'] {
         return nearest();
       },
+      get undecided(): Decision['undecided'] {
+        return doubt();
+      },
       ...(asking && { asks: { provider: asking.policy.provider ?? '', rule: asking.ref } }),
     };
   }
 
-  #judge({ deny, allow, anyAllow }: Bench, hearing: Hearing): Outcome {
+  #judge({ deny, allow, rules }: Bench, hearing: Hearing): Outcome {
     const denied = first(deny, hearing);
     if (denied !== undefined) return { verdict: 'DENY', decidedBy: denied.ref, judge: denied };
     const allowed = first(allow, hearing);
     if (allowed !== undefined) return { verdict: 'ALLOW', decidedBy: allowed.ref, judge: allowed };
-    const open = !anyAllow && this.#settings.defaultAction === 'allow';
-    return { verdict: open ? 'ALLOW' : 'DENY', decidedBy: undefined, judge: undefined };
+    return { verdict: rules.open ? 'ALLOW' : 'DENY', decidedBy: undefined, judge: undefined };
   }
 
   #reason({ verdict, judge }: Outcome, { anyAllow }: Bench, nearest: Decision['nearest']): string {
@@ -204,35 +193,16 @@ function benchOf(
       )
       .toSorted((a, b) => (ruleName(a.ref) < ruleName(b.ref) ? -1 : 1));
   const indexed = (list: readonly Judge[]): RuleIndex<Judge> => new RuleIndex(list, ({ scoped }) => scoped);
-  const allow = judges('ALLOW');
+  const anyAllow = policies.some(({ action }) => action === 'ALLOW');
+  const open = !anyAllow && settings.defaultAction === 'allow';
+  const [custom, deny, allow] = [judges('CUSTOM'), judges('DENY'), judges('ALLOW')];
   return {
-    custom: indexed(judges('CUSTOM')),
+    custom: indexed(custom),
     audit: indexed(judges('AUDIT')),
-    deny: indexed(judges('DENY')),
+    deny: indexed(deny),
     allow: indexed(allow),
-    allAllow: allow,
-    anyAllow: policies.some(({ action }) => action === 'ALLOW'),
+    ...{ rules: { custom, deny, allow, open }, anyAllow },
   };
-}
-
-interface Circumstances {
-  readonly protocol: Protocol;
-  readonly settings: MeshSettings;
-  readonly fault: string | undefined;
-}
-
-function judgeOf(
-  policy: AuthorizationPolicy,
-  written: Rule,
-  { protocol, settings, fault }: Circumstances,
-): Judge {
-  const rule = withAliases(written, settings);
-  const ref: RuleRef = { namespace: policy.namespace, policy: policy.name, rule: rule.index };
-  const scoped = scopeRule(rule, policy.action, { protocol, port: undefined }).rule;
-  const { action, validity } = policy;
-  const test: Test = scoped === undefined ? () => false : ruleTest(scoped, action);
-  const matches: Test = validity ? (facts) => inForce(validity, facts.nowMs, action) && test(facts) : test;
-  return { ref, policy, rule, fault, scoped, matches };
 }
 
 /** The first rule that matches. */

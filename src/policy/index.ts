@@ -27,6 +27,7 @@ export {
 } from './cases.ts';
 export { describeRule } from './describe-rule.ts';
 export { parseTime } from './validity.ts';
+export { couldNotTell } from './unsaid.ts';
 export { evaluate, Evaluator, type EvaluateOptions } from './evaluate.ts';
 export type * from './authn/types.ts';
 export type { JwtAuthnFilter } from './authn/envoy-jwt-types.ts';

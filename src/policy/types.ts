@@ -191,6 +191,16 @@ export interface RuleRef {
   readonly rule: number;
 }
 
+/** What Envoy knows of every request, and a question may leave out. */
+export type Unsaid =
+  | 'source.ip'
+  | 'remote.ip'
+  | 'destination.ip'
+  | 'destination.port'
+  | 'request.host'
+  | 'request.method'
+  | 'request.path';
+
 export interface Decision {
   readonly verdict: 'ALLOW' | 'DENY';
   /** The rule that decided; undefined when no rule did (default action, or no ALLOW rule matched). */
@@ -205,6 +215,8 @@ export interface Decision {
     | undefined;
   /** A CUSTOM rule sends the request to an external authorizer first, who may deny whatever this decision says. */
   readonly asks?: { readonly provider: string; readonly rule: RuleRef };
+  /** The verdict could be the other one: this rule looks at something that the request leaves out. */
+  readonly undecided?: { readonly rule: RuleRef; readonly attribute: Unsaid } | undefined;
   /** For a denial that no rule made: the ALLOW rule that came closest, and what failed in it. */
   readonly nearest: { readonly rule: RuleRef; readonly failed: readonly string[] } | undefined;
 }

@@ -56,7 +56,7 @@ export function judge(
       ...question,
     };
   }
-  const { verdict, decidedBy, reason, audited } = decision;
+  const { verdict, decidedBy, reason, audited, undecided } = decision;
   const said = `${reason}; rules see no token: ${token.why}`;
-  return { ...{ verdict, decidedBy, reason: said, audited, shadow, nearest }, ...question };
+  return { ...{ verdict, decidedBy, reason: said, audited, shadow, nearest, undecided }, ...question };
 }
