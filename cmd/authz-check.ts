@@ -21,7 +21,7 @@ import {
   settingsOf,
   type AuthzFlags,
 } from './authz-options.ts';
-import { readMapping } from './mapping.ts';
+import { readMappingFile } from './mapping.ts';
 import { parsePodName } from './flags.ts';
 import { printData } from './output.ts';
 
@@ -122,11 +122,11 @@ function labelsOf(
 }
 
 async function requestOf(flags: Flags): Promise<Request> {
-  const claims = flags.claims === undefined ? undefined : await readMapping(flags.claims, '--claims');
+  const claims = flags.claims === undefined ? undefined : await readMappingFile(flags.claims, '--claims');
   const metadata =
     flags.filterMetadata === undefined
       ? undefined
-      : await readMapping(flags.filterMetadata, '--filter-metadata');
+      : await readMappingFile(flags.filterMetadata, '--filter-metadata');
   return {
     protocol: flags.protocol,
     principal: flags.from?.uri,

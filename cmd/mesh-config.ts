@@ -1,5 +1,5 @@
 import { parseMeshConfig, type Issue, type MeshSettings } from '../src/policy/index.ts';
-import { readMapping } from './mapping.ts';
+import { readMappingFile } from './mapping.ts';
 
 /** The flag, the same for all commands that take it. */
 export const meshConfigFlag: readonly [flags: string, description: string] = [
@@ -9,7 +9,7 @@ export const meshConfigFlag: readonly [flags: string, description: string] = [
 
 /** What the file of `--mesh-config` says, and nothing else. Findings go to stderr. @throws Error it has errors */
 export async function readMeshConfig(file: string): Promise<Partial<MeshSettings>> {
-  const parsed = parseMeshConfig(await readMapping(file, '--mesh-config'));
+  const parsed = parseMeshConfig(await readMappingFile(file, '--mesh-config'));
   for (const issue of parsed.issues)
     process.stderr.write(`${issue.severity} ${placeOf(file, issue)}: ${issue.message}\n`);
   if (!parsed.ok) throw new Error(`${file} has errors: correct them, nothing was decided`);

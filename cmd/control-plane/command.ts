@@ -157,7 +157,7 @@ export function controlPlaneCommand(): Command {
     refuseUnclearSource(flags);
     if (flags.directory !== undefined) refuseDataAmongManifests(flags.directory, flags.dataDir);
     const stated = new Set(Object.keys(flags).filter((name) => command.getOptionValueSource(name) === 'cli'));
-    process.exitCode = await runControlPlane(toConfig(flags, stated));
+    process.exitCode = await runControlPlane(await toConfig(flags, stated));
   });
 }
 
@@ -174,10 +174,10 @@ function settingsFlags(flags: Flags, stated: ReadonlySet<string>): SettingsFlags
   };
 }
 
-function toConfig(flags: Flags, stated: ReadonlySet<string>): ControlPlaneConfig {
+async function toConfig(flags: Flags, stated: ReadonlySet<string>): Promise<ControlPlaneConfig> {
   const fromFlags = settingsFlags(flags, stated);
   const file = flags.meshConfig;
-  const settings = file === undefined ? fromFlags.preset : readSettings(file, fromFlags);
+  const settings = file === undefined ? fromFlags.preset : await readSettings(file, fromFlags);
   return {
     directory: flags.directory,
     kubeconfig: flags.kubeconfig,

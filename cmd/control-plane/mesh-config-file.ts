@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Issue, MeshSettings } from '../../src/policy/index.ts';
+import { readSmallFile } from '../mapping.ts';
 import { placeOf } from '../mesh-config.ts';
 import { reasonOf } from './data-dir.ts';
 import type { LiveSettings } from './live-settings.ts';
@@ -10,16 +9,15 @@ import type { Witnesses } from './observers.ts';
 
 /** How often the file is read. A new content counts when it was the same twice: it may be half written. */
 const POLL_MS = 250;
-const MAX_BYTES = 1024 * 1024;
 
 /**
  * The settings at the start.
  * @throws Error with every error in the file
  */
-export function readSettings(file: string, flags: SettingsFlags): MeshSettings {
+export async function readSettings(file: string, flags: SettingsFlags): Promise<MeshSettings> {
   let text: string;
   try {
-    text = readFileSync(file, 'utf8');
+    text = await readSmallFile(file);
   } catch (failure) {
     throw new Error(`--mesh-config ${file} cannot be read: ${reasonOf(failure)}`, { cause: failure });
   }
@@ -51,13 +49,11 @@ export function watchMeshConfig(
     seen = content;
     if (closed || !settled || content === judged) return;
     judged = content;
-    if (content.startsWith(UNREADABLE)) {
-      report.problems([
-        { severity: 'error', path: '', message: `cannot be read: ${content.slice(UNREADABLE.length)}` },
-      ]);
+    if (!content.startsWith(READ)) {
+      report.problems([{ severity: 'error', path: '', message: `cannot be read: ${content}` }]);
       return;
     }
-    const { settings, issues } = settingsOf(content, flags);
+    const { settings, issues } = settingsOf(content.slice(READ.length), flags);
     const refused = settings === undefined ? [] : refusedChanges(live.current, settings);
     report.problems([...issues, ...refused]);
     if (settings === undefined || refused.length > 0 || isDeepStrictEqual(settings, live.current)) return;
@@ -67,9 +63,15 @@ export function watchMeshConfig(
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
   const follow = (): void => {
-    void look().finally(() => {
-      if (!closed) timer = setTimeout(follow, POLL_MS).unref();
-    });
+    void look()
+      .catch((failure: unknown) => {
+        report.problems([
+          { severity: 'error', path: '', message: `cannot be taken over: ${reasonOf(failure)}` },
+        ]);
+      })
+      .finally(() => {
+        if (!closed) timer = setTimeout(follow, POLL_MS).unref();
+      });
   };
   follow();
   return () => {
@@ -78,15 +80,15 @@ export function watchMeshConfig(
   };
 }
 
-const UNREADABLE = '\0';
+/** No reason begins like that. */
+const READ = '\0';
 
-/** Its text, or why there is none. */
+/** Its text behind `READ`, or why there is none. */
 async function contentOf(file: string): Promise<string> {
   try {
-    const text = await readFile(file, 'utf8');
-    return text.length > MAX_BYTES ? `${UNREADABLE}it is larger than 1 MiB` : text;
+    return READ + (await readSmallFile(file));
   } catch (failure) {
-    return UNREADABLE + reasonOf(failure);
+    return reasonOf(failure);
   }
 }
 

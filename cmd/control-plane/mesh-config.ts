@@ -1,5 +1,5 @@
 import { parseMeshConfig, type Issue, type MeshSettings } from '../../src/policy/index.ts';
-import { mappingIn } from '../mapping.ts';
+import { readMapping } from '../../src/sources/manifests/index.ts';
 
 /** What `--mesh-config` and flags can both say, by the flag's name. */
 const flagOf = {
@@ -25,10 +25,9 @@ export type ReadSettings =
 
 /** The settings that flags and the text of a configuration file make together. A contradiction is an error. */
 export function settingsOf(text: string, { stated, preset }: SettingsFlags): ReadSettings {
-  const document = mappingIn(text);
-  if (document === undefined)
-    return { settings: undefined, issues: [error('', 'holds no JSON or YAML mapping')] };
-  const parsed = parseMeshConfig(document);
+  const document = readMapping(text);
+  if (!document.ok) return { settings: undefined, issues: [error('', document.message)] };
+  const parsed = parseMeshConfig(document.value);
   if (!parsed.ok) return { settings: undefined, issues: parsed.issues };
   const { settings: configured } = parsed;
   const contradictions = settingNames.flatMap((name) => {

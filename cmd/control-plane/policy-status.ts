@@ -136,7 +136,7 @@ export class PolicyStatuses {
       if (known?.uid !== status.uid || known.generation !== status.generation) continue;
       const { resource, namespace, name, uid, generation, kind, issues, inForce, key } = status;
       const { progress, unseenBy } = summarize(nameOf(status), status, all);
-      const together = inForce === 'this' && kind === 'AuthorizationPolicy' ? warnings.of(key) : [];
+      const together = inForce === 'this' ? warnings.of(kind, key) : [];
       yield {
         resource,
         namespace,

@@ -1,6 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Mesh, type MeshObject } from '../../src/mesh/index.ts';
-import { parseAuthorizationPolicy, renderIssues } from '../../src/policy/index.ts';
+import {
+  parseAuthorizationPolicy,
+  parseRequestAuthentication,
+  renderIssues,
+} from '../../src/policy/index.ts';
 import { LiveSettings } from './live-settings.ts';
 import { PolicyWarnings } from './policy-warnings.ts';
 
@@ -16,6 +20,19 @@ function policy(name: string, spec: object): MeshObject {
   if (!parsed.ok) throw new Error(renderIssues(parsed.issues));
   return { kind: 'AuthorizationPolicy', namespace: 'shop', name, policy: parsed.policy };
 }
+const tokens = ((): MeshObject => {
+  const parsed = parseRequestAuthentication({
+    apiVersion: 'security.countersign.dev/v1',
+    kind: 'RequestAuthentication',
+    metadata: { name: 'jwt', namespace: 'shop' },
+    spec: {
+      selector: { matchLabels: { app: 'cart' } },
+      jwtRules: [{ issuer: 'https://issuer.example', jwksUri: 'https://issuer.example/keys' }],
+    },
+  });
+  if (!parsed.ok) throw new Error(renderIssues(parsed.issues));
+  return { kind: 'RequestAuthentication', namespace: 'shop', name: 'jwt', policy: parsed.policy };
+})();
 const from = (...serviceAccounts: string[]): object => ({ from: [{ source: { serviceAccounts } }] });
 const pod: MeshObject = {
   kind: 'Pod',
@@ -75,10 +92,10 @@ describe('warnings of the control plane', () => {
       rules: [from('gone', 'default'), { to: [{ operation: { methods: ['GET'] } }] }],
     });
     expect(after(pod, service, a, policy('b', { rules: [{}] }))).toEqual([
-      '{"policy":"shop/a","field":"spec.rules[0].from[0].source.serviceAccounts[0]","code":"unknown-source"} service account shop/gone does not exist: nobody can match',
-      '{"policy":"shop/a","field":"spec.rules[0]","code":"shadowed-rule"} adds nothing: rule 0 of ALLOW policy shop/b already allows all of it',
-      '{"policy":"shop/a","field":"spec.rules[1]","code":"shadowed-rule"} adds nothing: rule 0 of ALLOW policy shop/b already allows all of it',
-      '{"policy":"shop/a","field":"spec.rules[1]","code":"http-on-tcp"} names HTTP fields, which TCP port 5432 has none of: there the rule never matches',
+      '{"kind":"AuthorizationPolicy","policy":"shop/a","field":"spec.rules[0].from[0].source.serviceAccounts[0]","code":"unknown-source"} service account shop/gone does not exist: nobody can match',
+      '{"kind":"AuthorizationPolicy","policy":"shop/a","field":"spec.rules[0]","code":"shadowed-rule"} adds nothing: rule 0 of ALLOW policy shop/b already allows all of it',
+      '{"kind":"AuthorizationPolicy","policy":"shop/a","field":"spec.rules[1]","code":"shadowed-rule"} adds nothing: rule 0 of ALLOW policy shop/b already allows all of it',
+      '{"kind":"AuthorizationPolicy","policy":"shop/a","field":"spec.rules[1]","code":"http-on-tcp"} names HTTP fields, which TCP port 5432 has none of: there the rule never matches',
     ]);
   });
 
@@ -111,6 +128,39 @@ describe('warnings of the control plane', () => {
       annotations: {},
     } as const;
     expect(after(pod, account)).toEqual([]);
+  });
+
+  it('warns of a rule on tokens when the RequestAuthentication goes, and of one that selects no pod', () => {
+    const rules = [{ from: [{ source: { requestPrincipals: ['*'] } }] }];
+    expect(after(pod, tokens, policy('a', { rules }))).toEqual([]);
+    expect(after({ ...pod, labels: {} })).toEqual([
+      expect.stringMatching(/"kind":"RequestAuthentication","policy":"shop\/jwt".*"selects-nothing"/u),
+    ]);
+    expect(after(pod)).toEqual([]);
+    mesh.update([{ op: 'delete', kind: 'RequestAuthentication', key: 'shop/jwt' }]);
+    vi.runAllTimers();
+    expect(said).toEqual([expect.stringMatching(/"policy":"shop\/a".*"unverified-token"/u)]);
+  });
+
+  it('warns when what a policy depends on goes', () => {
+    const account: MeshObject = {
+      kind: 'ServiceAccount',
+      namespace: 'shop',
+      name: 'web',
+      uid: 'w',
+      annotations: {},
+    };
+    const selector = { matchLabels: { app: 'cart' } };
+    expect(after(pod, account, policy('a', { selector, rules: [from('web')] }))).toEqual([]);
+    mesh.update([
+      { op: 'delete', kind: 'ServiceAccount', key: 'shop/web' },
+      { op: 'delete', kind: 'Pod', key: 'shop/cart' },
+    ]);
+    vi.runAllTimers();
+    expect(said).toEqual([
+      expect.stringContaining('"selects-nothing"'),
+      expect.stringContaining('service account shop/web does not exist'),
+    ]);
   });
 
   it('forgets a policy that is deleted', () => {

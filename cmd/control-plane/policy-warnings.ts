@@ -1,53 +1,65 @@
-import type { Mesh, MeshNotice, ObjectKey, ServicePort } from '../../src/mesh/index.ts';
+import { POLICY_KINDS, type Mesh, type ObjectKey, type PolicyKind } from '../../src/mesh/index.ts';
 import {
+  lintAuthn,
   lintTogether,
+  type AuthnIssue,
   type AuthorizationPolicy,
   type Issue,
   type MeshSettings,
-  type PolicyIssue,
-  type Surroundings,
 } from '../../src/policy/index.ts';
-import { isTcp } from '../authz-surroundings.ts';
 import type { LiveSettings } from './live-settings.ts';
+import { Changed, idOf, named, type Document, type Named } from './policy-changes.ts';
+import { surroundingsOf } from './policy-surroundings.ts';
 
 /** After the push, and once for changes that come together: a namespace arrives as several files. Milliseconds. */
 const DELAY_MS = 1_000;
+/** Of the time, at most one part in so many goes into judging: pods come and go all day. */
+const SHARE = 50;
 /** Of rules and values, at one time: warnings must not keep the control plane from its work. */
 const COMPARISONS = 200_000;
-
-/** What was warned of may have been mended elsewhere: a service account was made, another policy removed. */
-const AGAIN_MS = 10_000;
 
 /** The part of a log that warnings go to. */
 export interface Warned {
   readonly warn: (about: object, message: string) => void;
 }
 
-/** Warns of policies that are legal and hardly meant, when they change. What was said is not said again. */
+/**
+ * Warns of policies of all kinds that are legal and hardly meant, when they or what they are judged by change: other
+ * policies, pods, Services, service accounts, namespaces, the settings. What was said of a policy before is not said
+ * again.
+ */
 export class PolicyWarnings {
   readonly #mesh: Mesh;
   readonly #settings: LiveSettings;
   readonly #log: Warned;
   readonly #unsubscribe: readonly (() => void)[];
-  readonly #changed = new Set<string>();
-  readonly #found = new Map<string, readonly PolicyIssue[]>();
+  readonly #changed: Changed;
+  /** By kind and key. */
+  readonly #found = new Map<string, readonly Issue[]>();
   readonly #listeners = new Set<() => void>();
   #timer: NodeJS.Timeout | undefined;
-  #again: NodeJS.Timeout | undefined;
+  #earliestMs = 0;
 
   constructor(mesh: Mesh, settings: LiveSettings, log: Warned) {
     this.#mesh = mesh;
     this.#settings = settings;
     this.#log = log;
+    this.#changed = new Changed(settings);
     this.#unsubscribe = [
-      mesh.subscribe((notice) => this.#meshChanged(notice)),
-      settings.onChange(() => this.#settingsChanged()),
+      mesh.subscribe((notice) => {
+        this.#changed.add(notice);
+        this.#soon();
+      }),
+      settings.onChange(() => {
+        this.#changed.addAll();
+        this.#soon();
+      }),
     ];
   }
 
   /** Of a policy, by the mesh's key. */
-  of(key: ObjectKey): readonly Issue[] {
-    return this.#found.get(key) ?? [];
+  of(kind: PolicyKind, key: ObjectKey): readonly Issue[] {
+    return this.#found.get(idOf({ kind, key })) ?? [];
   }
 
   onChange(listener: () => void): void {
@@ -57,49 +69,36 @@ export class PolicyWarnings {
   close(): void {
     for (const stop of this.#unsubscribe) stop();
     clearTimeout(this.#timer);
-    clearTimeout(this.#again);
-  }
-
-  #meshChanged({ changes }: MeshNotice): void {
-    for (const { kind, key } of changes) if (kind === 'AuthorizationPolicy') this.#changed.add(key);
-    this.#soon();
-    if (this.#found.size > 0) this.#again ??= setTimeout(() => this.#judgeAgain(), AGAIN_MS).unref();
-  }
-
-  #settingsChanged(): void {
-    for (const { policy } of this.#mesh.list('AuthorizationPolicy')) this.#changed.add(keyOf(policy));
-    this.#soon();
   }
 
   #soon(): void {
-    if (this.#changed.size > 0) this.#timer ??= setTimeout(() => this.#judge(), DELAY_MS).unref();
-  }
-
-  #judgeAgain(): void {
-    this.#again = undefined;
-    for (const key of this.#found.keys()) this.#changed.add(key);
-    this.#judge();
+    if (this.#changed.empty) return;
+    const delayMs = Math.max(DELAY_MS, this.#earliestMs - performance.now());
+    this.#timer ??= setTimeout(() => this.#judge(), delayMs).unref();
   }
 
   #judge(): void {
-    clearTimeout(this.#timer);
     this.#timer = undefined;
-    const keys = this.#changed;
-    const findings = Map.groupBy(findingsOf(this.#mesh, this.#settings.current, keys), ({ policy }) =>
-      keyOf(policy),
-    );
-    for (const key of keys) {
-      const before = new Set(this.#found.get(key)?.map(lineOf));
-      const found = findings.get(key) ?? [];
-      for (const issue of found) {
-        const { code, path, message } = issue;
-        if (!before.has(lineOf(issue))) this.#log.warn({ policy: key, field: path, code }, message);
-      }
-      if (found.length === 0) this.#found.delete(key);
-      else this.#found.set(key, found);
-    }
-    keys.clear();
+    const begunMs = performance.now();
+    const documents = new Map(POLICY_KINDS.flatMap((kind) => [...named(this.#mesh, kind)]));
+    const judged = this.#changed.take(documents.values());
+    const issues = findingsOf(this.#mesh, this.#settings.current, documents, judged);
+    const findings = Map.groupBy(issues, ({ policy }) => idOf(documents.get(policy)));
+    for (const id of judged) this.#tell(id, findings.get(id) ?? [], documents);
     for (const listener of this.#listeners) listener();
+    const nowMs = performance.now();
+    this.#earliestMs = nowMs + SHARE * (nowMs - begunMs);
+  }
+
+  #tell(id: string, found: readonly AuthnIssue[], documents: ReadonlyMap<Document, Named>): void {
+    const before = new Set(this.#found.get(id)?.map(lineOf));
+    for (const issue of found) {
+      if (before.has(lineOf(issue))) continue;
+      const { kind, key } = documents.get(issue.policy) ?? {};
+      this.#log.warn({ kind, policy: key, field: issue.path, code: issue.code }, issue.message);
+    }
+    if (found.length === 0) this.#found.delete(id);
+    else this.#found.set(id, found);
   }
 }
 
@@ -128,57 +127,25 @@ export function warningsOf(
   });
 }
 
-function findingsOf(mesh: Mesh, settings: MeshSettings, changed: ReadonlySet<string>): PolicyIssue[] {
+function findingsOf(
+  mesh: Mesh,
+  settings: MeshSettings,
+  documents: ReadonlyMap<Document, Named>,
+  ids: ReadonlySet<string>,
+): AuthnIssue[] {
+  const judged = (policy: Document): boolean => ids.has(idOf(documents.get(policy)));
   const policies = [...mesh.list('AuthorizationPolicy')].map(({ policy }) => policy);
-  return lintTogether(policies, {
-    ...surroundingsOf(mesh, settings),
-    judged: (policy) => changed.has(keyOf(policy)),
-    comparisons: COMPARISONS,
-  });
-}
-
-function surroundingsOf(mesh: Mesh, settings: MeshSettings): Surroundings {
-  const withTcp = mesh.list('Service').flatMap(({ namespace, selector, ports }) => {
-    const labels = Object.entries(selector);
-    const tcp = ports.filter(isTcpPort).map(({ port, targetPort }) => numberOf(targetPort) ?? port);
-    return labels.length === 0 || tcp.length === 0 ? [] : [{ namespace, labels, tcp }];
-  });
-  const services = Map.groupBy(withTcp, ({ namespace }) => namespace);
-  return {
-    rootNamespace: settings.rootNamespace,
-    trustDomains: [settings.trustDomain, ...(settings.trustDomainAliases ?? [])],
-    providers: (settings.authorizers ?? []).map(({ name }) => name),
-    ...(mesh.count('Namespace') > 0 && {
-      hasNamespace: (name): boolean => mesh.get('Namespace', name) !== undefined,
-    }),
-    // Kubernetes itself makes this one in every namespace.
-    hasServiceAccount: (namespace, name): boolean =>
-      name === 'default' || mesh.get('ServiceAccount', `${namespace}/${name}`) !== undefined,
-    selectsAny: (policy): boolean => mesh.workloadsOf(policy).length > 0,
-    tcpPorts: (policy): readonly number[] => {
-      const ports = new Set<number>();
-      const left = new Set(withTcp);
-      for (const { namespace, labels: own } of mesh.workloadsOf(policy)) {
-        for (const service of services.get(namespace) ?? []) {
-          if (!left.has(service) || !service.labels.every(([name, value]) => own[name] === value)) continue;
-          left.delete(service);
-          for (const port of service.tcp) ports.add(port);
-        }
-        if (left.size === 0) break;
-      }
-      return [...ports].toSorted((a, b) => a - b);
+  const surroundings = surroundingsOf(mesh, settings);
+  const authn = lintAuthn(
+    {
+      policies: policies.filter(judged),
+      requestAuthentications: [...mesh.list('RequestAuthentication')].map(({ policy }) => policy),
+      peerAuthentications: [...mesh.list('PeerAuthentication')].map(({ policy }) => policy),
     },
-  };
-}
-
-function numberOf(port: number | string): number | undefined {
-  return typeof port === 'number' ? port : undefined;
-}
-
-function isTcpPort({ name, appProtocol }: ServicePort): boolean {
-  return isTcp(name, appProtocol);
-}
-
-function keyOf({ namespace, name }: AuthorizationPolicy): string {
-  return `${namespace}/${name}`;
+    surroundings,
+  );
+  return [
+    ...lintTogether(policies, { ...surroundings, judged, comparisons: COMPARISONS }),
+    ...authn.filter(({ policy }) => judged(policy)),
+  ];
 }

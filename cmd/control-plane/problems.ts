@@ -6,6 +6,12 @@ function place(problem: Problem): string {
   return `${problem.file}${line}${problem.field === '' ? '' : ` ${problem.field}`}`;
 }
 
+const MEANWHILE: Readonly<Record<NonNullable<Problem['inForce']>, string>> = {
+  this: '',
+  earlier: ' (the last good version stays in force)',
+  none: ' (it is NOT in force, and no earlier version of it is)',
+};
+
 /** What the directory of manifests says of itself: to the log, the audit stream, and the count in the metrics. */
 export function reportProblems(report: DirectoryReport, { log, audit, metrics }: Witnesses): void {
   switch (report.kind) {
@@ -17,13 +23,10 @@ export function reportProblems(report: DirectoryReport, { log, audit, metrics }:
         return;
       }
       metrics.problems.inc();
-      log.error(
-        { where, object: problem.object },
-        problem.inForce === true
-          ? problem.message
-          : `${problem.message} (the last good version stays in force)`,
-      );
-      audit.record({ event: 'policy.rejected', actor: 'directory', where, detail: problem.message });
+      const { inForce } = problem;
+      const detail = inForce === undefined ? problem.message : problem.message + MEANWHILE[inForce];
+      log.error({ where, object: problem.object }, detail);
+      audit.record({ event: 'policy.rejected', actor: 'directory', where, detail });
       return;
     }
     case 'solved':

@@ -298,6 +298,9 @@ describe('manifests that are malformed', () => {
     );
     const logged = logLines(controlPlane.log).filter(({ level }) => level === 'error');
     expect(logged.map(({ where }) => where)).toEqual(rejected.map(({ where }) => where));
+    const [said, recorded] = [logged.map(({ msg }) => msg), rejected.map(({ detail }) => detail)];
+    expect(said).toEqual(recorded);
+    for (const text of said) expect(text).toContain('it is NOT in force');
     expect(await admission(controlPlane, await controlPlane.ask('token', '--pod', 'shop/web'))).toBe(
       'admitted',
     );
@@ -316,7 +319,9 @@ describe('manifests that are malformed', () => {
     expect(event).toMatchObject({ actor: 'directory', where: 'policy-wrong.yaml:5 spec.action' });
     expect(await problems()).toBe('1');
     expect(controlPlane.audit().filter(({ change }) => change === 'removed')).toEqual([]);
+    expect(event['detail']).toContain('the last good version stays in force');
     expect(controlPlane.log).toContain('the last good version stays in force');
+    expect(controlPlane.log).not.toContain('NOT in force');
     world.writePolicy('shop/web', 'wrong', '/better');
     await waitFor('the change', () =>
       controlPlane

@@ -93,7 +93,7 @@ export class Catalog {
       field: 'metadata.uid',
       message,
       object: id,
-      inForce: true,
+      inForce: 'this',
     }));
   }
 

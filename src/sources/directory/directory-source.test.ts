@@ -346,6 +346,7 @@ describe('bad documents', () => {
     expect(source.problems()).toEqual([
       {
         severity: 'error',
+        inForce: 'none',
         file: 'bad.yaml',
         line: 9,
         field: 'status.phase',
@@ -354,6 +355,7 @@ describe('bad documents', () => {
       },
       {
         severity: 'error',
+        inForce: 'none',
         file: 'bad.yaml',
         line: 10,
         field: 'status.podIP',
@@ -484,7 +486,7 @@ describe('bad documents', () => {
     const problem = {
       severity: 'error',
       field: 'metadata.uid',
-      inForce: true,
+      inForce: 'this',
       message: expect.stringContaining('u-1 is claimed by Pod shop/one, Pod shop/two;'),
     };
     expect(source.problems()).toMatchObject([

@@ -25,6 +25,18 @@ describe('readFileContent', () => {
     expect(read(`${pod('a', 'x')}---\n${pod('b')}`, content).entries.size).toBe(1);
   });
 
+  it('says of each error whether an earlier version is in force', () => {
+    const inForce = (text: string, before?: string): unknown[] =>
+      read(text, before === undefined ? undefined : read(before)).problems.map((each) => each.inForce);
+    expect(inForce(pod('a', 'x'))).toEqual(['none']);
+    expect(inForce(pod('a', 'x'), pod('b'))).toEqual(['none']);
+    expect(inForce(pod('a', 'x'), pod('a'))).toEqual(['earlier']);
+    expect(inForce('a: [')).toContain('none');
+    expect(inForce('a: [', pod('a'))).toContain('earlier');
+    expect(inForce(`kind: Pod\n---\n${pod('a')}`, pod('a'))).toEqual(['none']);
+    expect(inForce('', pod('a'))).toEqual(['earlier']);
+  });
+
   it('has nothing of a bad document that never was good, and knows its name', () => {
     const content = read(pod('a', 'x'));
     expect(content.entries.size).toBe(0);

@@ -54,8 +54,10 @@ export function readFileContent(
   if (text.trim() === '' && before !== undefined && before.entries.size > 0)
     return unreadableContent(file, EMPTIED, before);
   const manifests = readManifests(text, file);
-  const problems: Problem[] = manifests.problems.map((problem) => ({ severity: 'error', ...problem }));
+  const problems: Problem[] = [];
   const entries = new Map<string, Entry>();
+  // Which objects these are about cannot be told.
+  const unclear: Problem[] = manifests.problems.map((problem) => ({ severity: 'error', ...problem }));
   const ignored: FileContent['ignored'][number][] = [];
   const seenAt = new Map<string, number>();
   let mayHideObjects = manifests.problems.length > 0;
@@ -63,10 +65,13 @@ export function readFileContent(
     const document = readDocument(manifest, options);
     if (document.kind === 'nameless') mayHideObjects = true;
     if (document.kind === 'ignored') ignored.push(document);
-    problems.push(...document.problems);
+    if (document.kind === 'nameless') unclear.push(...document.problems);
+    else if (document.kind !== 'bad') problems.push(...document.problems);
     if (document.kind !== 'good' && document.kind !== 'bad') continue;
     const id = idText(document.id);
     const first = seenAt.get(id);
+    if (document.kind === 'bad')
+      problems.push(...withForce(document.problems, first === undefined && before?.entries.has(id) === true));
     if (first !== undefined) {
       problems.push(repeated(document, file, first));
       continue;
@@ -77,6 +82,7 @@ export function readFileContent(
   }
   const missing = mayHideObjects || options.writtenInPlace ? keepMissing(entries, seenAt, before) : NONE;
   const held = mayHideObjects ? NONE : missing;
+  problems.unshift(...withForce(unclear, missing.size > 0));
   return { entries, held, named: new Set(seenAt.keys()), problems: bounded(problems, file), ignored };
 }
 
@@ -92,14 +98,20 @@ export function unreadableContent(
   message: string,
   before: FileContent | undefined,
 ): FileContent {
-  const problem: Problem = { severity: 'error', file, line: 0, field: '', message };
+  const kept = before !== undefined && before.entries.size > 0;
+  const problems = withForce([{ severity: 'error', file, line: 0, field: '', message }], kept);
   return {
     entries: before?.entries ?? new Map<string, Entry>(),
     held: NONE,
     named: before?.named ?? new Set<string>(),
-    problems: [problem],
+    problems,
     ignored: [],
   };
+}
+
+function withForce(problems: readonly Problem[], earlier: boolean): Problem[] {
+  const inForce = earlier ? 'earlier' : 'none';
+  return problems.map((problem) => (problem.severity === 'error' ? { ...problem, inForce } : problem));
 }
 
 /** A file of nonsense must not fill the log. */

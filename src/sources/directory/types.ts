@@ -14,8 +14,8 @@ export interface Problem {
   readonly message: string;
   /** `Kind namespace/name`, where it can be read. */
   readonly object?: string;
-  /** Of an error: what is written is in force all the same, and does not work. */
-  readonly inForce?: true;
+  /** Of an error: what is in force. `this`: what is written, and it does not work. Absent: the message says it. */
+  readonly inForce?: 'this' | 'earlier' | 'none';
 }
 
 export type DirectoryReport =

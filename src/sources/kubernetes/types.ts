@@ -1,12 +1,12 @@
 import type { ApiServerError } from '../../kubernetes/index.ts';
-import type { MeshKind, MeshNotice, ObjectKey } from '../../mesh/index.ts';
+import type { MeshNotice, ObjectKey, PolicyKind } from '../../mesh/index.ts';
 import type { Issue } from '../../policy/index.ts';
 
 /** What became of one policy object of the API server: what its status should say. */
 export interface PolicyStatus {
   /** `authorizationpolicies.security.countersign.dev`. */
   readonly resource: string;
-  readonly kind: MeshKind;
+  readonly kind: PolicyKind;
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;

@@ -81,6 +81,8 @@ class Walk {
     if (this.#aliases > MAX_ALIASES)
       return this.#fail(alias, `at most ${MAX_ALIASES} aliases are allowed; write out what is meant`);
     const nodes = this.#anchored.get(alias.source);
+    if (!this.#anchored.has(alias.source))
+      return this.#fail(alias, 'an alias of no anchor before it; quote the value, or write it out');
     if (nodes === undefined) return this.#fail(alias, 'an alias inside of what it stands for; write it out');
     return nodes > MAX_ALIASED_NODES ? this.#fail(alias, `its aliases expand to ${TOO_MUCH}`) : nodes;
   }

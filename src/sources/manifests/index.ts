@@ -1,3 +1,3 @@
-export type { FieldPath, Manifest, ManifestProblem, Manifests } from './types.ts';
+export type { FieldPath, Manifest, ManifestProblem, Manifests, Mapping } from './types.ts';
 export { loadManifests } from './load.ts';
-export { readManifests } from './read.ts';
+export { readManifests, readMapping } from './read.ts';

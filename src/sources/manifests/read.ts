@@ -1,13 +1,16 @@
 import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
-import type { Document, Node, Pair } from 'yaml';
+import type { Document, Node, Pair, YAMLError } from 'yaml';
 import { faultOf, type Fault } from './bounds.ts';
 import { fieldSteps } from './field-path.ts';
-import type { FieldPath, Manifest, ManifestProblem, Manifests } from './types.ts';
+import type { FieldPath, Manifest, ManifestProblem, Manifests, Mapping } from './types.ts';
 
 /** More is no manifest that somebody mends by its list of faults. */
 const MAX_FAULTS = 100;
 /** Characters of the parser's own words, which may quote the text. */
 const MAX_MESSAGE = 300;
+const TOO_DEEP = 'nested too deeply; write it flat';
+/** How the parser reports its own stack's end. */
+const OVERFLOW = /stack/iu;
 
 /**
  * The objects of one YAML or JSON text; several documents and `kind: List` are taken apart. A document that
@@ -35,10 +38,48 @@ export function readManifests(text: string, file: string): Manifests {
   return { documents, problems };
 }
 
+/**
+ * The one mapping that a YAML or JSON text holds, read within the bounds of manifests, or why there is none: a
+ * message that repeats nothing of the text. Never throws.
+ */
+export function readMapping(text: string): Mapping {
+  const problems: ManifestProblem[] = [];
+  const lines = new LineCounter();
+  const [document, ...more] = parse(text, '', lines, problems);
+  if (problems.length > 0) return bad(`is not readable as YAML: ${TOO_DEEP}`);
+  if (document === undefined) return bad(NO_MAPPING);
+  if (more.length > 0) return bad('holds several YAML documents: keep one');
+  try {
+    const [wrong] = [...document.errors, ...document.warnings];
+    if (wrong !== undefined) return bad(`is not valid YAML: ${wordless(wrong, lines)}`);
+    const fault = faultOf(document);
+    if (fault !== undefined) {
+      return bad(`is not valid YAML: line ${lines.linePos(fault.offset).line}: ${fault.message}`);
+    }
+    const value: unknown = document.toJS({ maxAliasCount: -1 });
+    return isObject(value) ? { ok: true, value } : bad(NO_MAPPING);
+  } catch (error) {
+    return bad(
+      `is not readable as YAML: ${error instanceof RangeError ? TOO_DEEP : 'write it plainly, without merges and tags'}`,
+    );
+  }
+}
+
+const NO_MAPPING = 'holds no JSON or YAML mapping';
+
+function bad(message: string): Mapping {
+  return { ok: false, message };
+}
+
+/** The parser's own code: its words may quote the text. */
+function wordless({ code, message, pos }: YAMLError, lines: LineCounter): string {
+  return OVERFLOW.test(message) ? TOO_DEEP : `line ${lines.linePos(pos[0]).line}: ${code}`;
+}
+
 function faultsOf(document: Document): readonly Fault[] {
   const faults = [...document.errors, ...document.warnings].map(({ pos, message }) => ({
     offset: pos[0],
-    message: message.slice(0, MAX_MESSAGE),
+    message: OVERFLOW.test(message) ? TOO_DEEP : message.slice(0, MAX_MESSAGE),
   }));
   if (faults.length > 0) return faults;
   const fault = faultOf(document);
@@ -64,9 +105,7 @@ function parse(text: string, file: string, lines: LineCounter, problems: Manifes
 }
 
 function unreadable(error: unknown): string {
-  if (error instanceof RangeError) {
-    return 'not readable as YAML: nested too deeply; write it flat';
-  }
+  if (error instanceof RangeError) return `not readable as YAML: ${TOO_DEEP}`;
   const cause = error instanceof Error ? error.message : String(error);
   return `not readable as YAML: ${cause.slice(0, MAX_MESSAGE)}`;
 }

@@ -29,3 +29,8 @@ export interface Manifests {
   readonly documents: readonly Manifest[];
   readonly problems: readonly ManifestProblem[];
 }
+
+/** One YAML or JSON mapping, or why there is none. */
+export type Mapping =
+  | { readonly ok: true; readonly value: Readonly<Record<string, unknown>> }
+  | { readonly ok: false; readonly message: string };
