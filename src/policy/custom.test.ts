@@ -324,7 +324,7 @@ describe("the mesh's configuration", () => {
     ],
     [
       { extensionProviders: [http('a', { includeAdditionalHeadersInCheck: { 'x y': 'a' } })] },
-      '"x y" is no header name',
+      'name 1 of 1, in the order of the alphabet, is no header name',
     ],
     [
       { extensionProviders: [http('a', { includeAdditionalHeadersInCheck: { x: 'a\nb' } })] },
@@ -339,6 +339,24 @@ describe("the mesh's configuration", () => {
     const parsed = parseMeshConfig(document);
     expect(renderIssues(parsed.issues)).toContain(message);
     expect(parsed.ok).toBe(false);
+  });
+
+  it('never repeats what may be a credential', () => {
+    const added = (headers: unknown): object => http('a', { includeAdditionalHeadersInCheck: headers });
+    for (const provider of [
+      added({ authorization: 'Bearer hunter2\u00e9' }),
+      added({ 'authorization: Bearer hunter2': '' }),
+      added({ 'x-a': 'b', 'x-b': { hunter2: 1 } }),
+      added({ pin: 70_777 }),
+      added('authorization: Bearer hunter2'),
+      added(['hunter2']),
+      http('a', { service: 'http://me:hunter2@opa.example' }),
+      http('a', { pathPrefix: 'check?key=hunter2' }),
+    ]) {
+      const text = renderIssues(parseMeshConfig({ extensionProviders: [provider] }).issues);
+      expect(text).toMatch(/^error /);
+      expect(text).not.toMatch(/hunter2|70777/);
+    }
   });
 
   it('never throws, whatever the document', () => {

@@ -193,6 +193,13 @@ describe('operations', () => {
     const keep = new Evaluator([policy(all)], { settings, escapedSlashes: 'keep' });
     expect(keep.decide({ ...base, path: '/a%2f..' }).verdict).toBe('ALLOW');
   });
+
+  it('refuses a header with _ before any policy', () => {
+    const refused = decide([all], { headers: { 'x-a': ['1'], x_a: ['1'] } });
+    expect(refused).toMatchObject({ verdict: 'DENY', decidedBy: undefined });
+    expect(refused.reason).toMatch(/^the name of header "x_a" holds a _: Envoy answers 400/);
+    expect(decide([all], { headers: { x_a: [] } }).verdict).toBe('ALLOW');
+  });
 });
 
 describe('conditions', () => {

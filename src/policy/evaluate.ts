@@ -87,7 +87,7 @@ export class Evaluator {
     const turnedAway = this.#peer && peerRefusal(this.#peer, request);
     if (turnedAway !== undefined) return unheard(turnedAway);
     const facts = factsOf(request, this.#escapedSlashes, this.#nowMs);
-    if (facts === undefined) return unheard(MALFORMED);
+    if (typeof facts === 'string') return unheard(facts);
     const { enforced, shadow, kinds } = this.#courtsFor(request.protocol);
     const hearing: Hearing = { facts, shown: shownBy(facts, kinds) };
     const asking = first(enforced.custom, hearing);
@@ -232,9 +232,6 @@ function nearestOf(allow: readonly Judge[], facts: Facts): Decision['nearest'] {
   }
   return nearest;
 }
-
-const MALFORMED =
-  'the path is malformed or holds an escaped slash: Envoy answers 400 before any policy is asked';
 
 /** Denied before any rule is asked. */
 function unheard(reason: string): Decision {

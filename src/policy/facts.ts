@@ -1,6 +1,7 @@
 import { matchedValues } from './headers.ts';
 import { parseIp, unmapped, type Ip } from './ip.ts';
 import { normalizePath, withoutQuery, type EscapedSlashes } from './path.ts';
+import { quote } from './shape.ts';
 import type { Attribute, Request } from './types.ts';
 
 /** A request's attributes, read once for all rules. Missing text is empty, as Envoy's matchers see it. */
@@ -34,15 +35,21 @@ export interface Facts {
   readonly metadata: (filter: string, key: string) => unknown;
 }
 
-/** undefined: Envoy answers 400 before any policy is asked, for the path is malformed. */
+const MALFORMED =
+  'the path is malformed or holds an escaped slash: Envoy answers 400 before any policy is asked';
+
+/** Text: why Envoy answers 400 before any policy is asked. */
 export function factsOf(
   request: Request,
   escapedSlashes: EscapedSlashes,
   nowMs?: () => number,
-): Facts | undefined {
+): Facts | string {
   const http = request.protocol === 'http';
   const fullPath = http ? normalizePath(request.path ?? '/', escapedSlashes) : '';
-  if (fullPath === undefined) return undefined;
+  if (fullPath === undefined) return MALFORMED;
+  const underscored = http ? underscoredHeader(request) : undefined;
+  if (underscored !== undefined)
+    return `the name of header ${quote(underscored)} holds a _: Envoy answers 400 before any policy is asked`;
   const principal = request.principal?.startsWith('spiffe://') === true ? request.principal : '';
   const sourceIp = socketIp(request.sourceIp);
   const host = http ? (request.host ?? '') : '';
@@ -69,6 +76,11 @@ export function factsOf(
     metadata: (filter, key) => fieldOf(fieldOf(request.filterMetadata, filter), key),
     header: (name) => headerOf(name, request, { host, method, fullPath }),
   };
+}
+
+/** An app may read its `_` as `-`, past a rule on the other name: the bootstrap has Envoy refuse the request. */
+function underscoredHeader({ headers }: Request): string | undefined {
+  return Object.keys(headers).find((name) => name.includes('_') && (headers[name] ?? []).length > 0);
 }
 
 /** The texts of an attribute; a matcher is satisfied when any of them is. */

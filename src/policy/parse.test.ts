@@ -211,6 +211,10 @@ describe('values', () => {
 describe('warnings leave the policy in force', () => {
   it.each([
     [source({ ipBlocks: ['10.1.2.3/8'] }), /means 10.0.0.0\/8/],
+    [
+      condition({ key: 'request.headers[X_Team]', values: ['a'] }),
+      /key: can never match: Envoy refuses a request with "x_team", .* named "x-team" is another one/,
+    ],
     [source({ principals: ['web'] }), /no SPIFFE ID of a workload/],
     [operation({ methods: ['get'] }), /methods are case-sensitive/],
     [operation({ paths: ['api'] }), /a path begins with \//],

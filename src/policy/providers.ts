@@ -1,5 +1,14 @@
 import type { Findings } from './findings.ts';
-import { describe, quote, readFields, readList, readStrings, type Fields } from './shape.ts';
+import {
+  describe,
+  describeSecret,
+  isFields,
+  join,
+  quote,
+  readFields,
+  readList,
+  type Fields,
+} from './shape.ts';
 import type { ExternalAuthorizer } from './types.ts';
 
 const COMMON = ['service', 'port', 'timeout', 'failOpen', 'statusOnError', 'includeRequestBodyInCheck'];
@@ -90,7 +99,7 @@ function readHttp(fields: Fields, path: string, findings: Findings): NonNullable
   const names = (field: string): readonly string[] => readNames(fields[field], `${path}.${field}`, findings);
   const prefix = fields['pathPrefix'] ?? '';
   if (typeof prefix !== 'string' || (prefix !== '' && !/^\/[!-~]*$/.test(prefix)))
-    findings.error(`${path}.pathPrefix`, `expected a path such as /check, found ${describe(prefix)}`);
+    findings.error(`${path}.pathPrefix`, `expected a path such as /check, found ${describeSecret(prefix)}`);
   const added = 'includeAdditionalHeadersInCheck';
   return {
     pathPrefix: typeof prefix === 'string' ? prefix : '',
@@ -106,7 +115,10 @@ function readHttp(fields: Fields, path: string, findings: Findings): NonNullable
 function readHost(value: unknown, path: string, findings: Findings): string {
   const host = typeof value === 'string' ? value.slice(value.indexOf('/') + 1) : '';
   if (/^[A-Za-z0-9:]([A-Za-z0-9.:_-]{0,252})$/.test(host)) return host;
-  findings.error(path, `expected a host name or an address, found ${describe(value)}`);
+  findings.error(
+    path,
+    `expected a host name or an address such as opa.policy.svc, found ${describeSecret(value)}`,
+  );
   return '';
 }
 
@@ -167,15 +179,26 @@ function readBody(value: unknown, path: string, findings: Findings): ExternalAut
   };
 }
 
+/** Nothing of them is ever repeated: they may be the credentials that an authorizer asks for. */
 function readAdded(value: unknown, path: string, findings: Findings): Record<string, string> {
   if (value === undefined) return {};
-  const headers = readStrings(value, path, findings);
-  for (const [name, text] of Object.entries(headers)) {
-    if (!/^[!#$%&'+.^_`|~0-9A-Za-z-]{1,256}$/.test(name))
-      findings.error(path, `${quote(name)} is no header name`);
-    if (!/^[\t -~]{0,4096}$/.test(text)) findings.error(path, `${quote(text)} is no header value`);
+  if (!isFields(value)) {
+    findings.error(path, `expected a mapping of headers, found ${describeSecret(value)}`);
+    return {};
   }
-  return headers;
+  const headers: [string, string][] = [];
+  for (const [index, name] of Object.keys(value).toSorted().entries()) {
+    const text = value[name];
+    if (!/^[!#$%&'+.^_`|~0-9A-Za-z-]{1,256}$/.test(name)) {
+      const which = `name ${index + 1} of ${Object.keys(value).length}, in the order of the alphabet,`;
+      findings.error(path, `${which} is no header name; write a name such as x-mesh, without blank or colon`);
+    } else if (typeof text !== 'string')
+      findings.error(join(path, name), `expected a text, found ${describeSecret(text)}; put it in quotes`);
+    else if (!/^[\t -~]{0,4096}$/.test(text))
+      findings.error(join(path, name), 'is no header value: at most 4096 characters of ASCII in one line');
+    else headers.push([name, text]);
+  }
+  return Object.fromEntries(headers);
 }
 
 /** Header names, `x-*` and `*-x` among them. */

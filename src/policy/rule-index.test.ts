@@ -254,7 +254,7 @@ function scan(
   mesh: MeshSettings,
 ): Omit<Decision, 'reason'> {
   const facts = factsOf(asked, 'reject');
-  if (facts === undefined) throw new Error('the path is fine');
+  if (typeof facts === 'string') throw new Error(facts);
   const rules = policies
     .flatMap(({ namespace, name, action, mode, rules: written }) =>
       written.map((each) => {

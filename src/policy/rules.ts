@@ -190,6 +190,12 @@ function readHeaderName(header: string, path: string, findings: Findings): Attri
     );
     return undefined;
   }
+  if (name.includes('_')) {
+    findings.warn(
+      path,
+      `can never match: Envoy refuses a request with ${quote(name)}, for its _; a header named ${quote(name.replaceAll('_', '-'))} is another one`,
+    );
+  }
   if (/^[!#$%&'*+.^_`|~0-9a-z-]+$/.test(name) || [':authority', ':method', ':path'].includes(name)) {
     return { kind: 'request.header', name };
   }

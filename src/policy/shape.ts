@@ -89,6 +89,12 @@ export function describe(value: unknown): string {
     : `a ${typeof value}`;
 }
 
+/** As `describe`, for what may be a secret: nothing of a text or a number is repeated. */
+export function describeSecret(value: unknown): string {
+  if (typeof value === 'string') return 'another text';
+  return typeof value === 'number' ? 'a number' : describe(value);
+}
+
 /** Quoted, and cut where it is too long to be read. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > 120 ? `${text.slice(0, 117)}...` : text);

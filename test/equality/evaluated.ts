@@ -78,9 +78,11 @@ export class EvaluatedSet {
     const here = { ...inThisRun(asked, this.port), tokens: asked.tokens ?? [] };
     const { protocol } = this.set;
     const sent = requestOf({ ...here, ...withTokens(here) }, protocol, this.port);
-    if (protocol === 'http' && normalizePath(sent.path ?? '') === undefined) return { verdict: 'REFUSED' };
     // CUSTOM comes before tokens are looked at, and headers cleared; all other rules come behind.
-    const { asks } = this.#evaluator.decide(sent);
+    const first = this.#evaluator.decide(sent);
+    // A reason takes time to find: it is read where the request looks as if it were refused.
+    if (looksOdd(sent) && first.reason.includes('Envoy answers 400')) return { verdict: 'REFUSED' };
+    const { asks } = first;
     const authorizerSays = asks && answerOf(asks.provider, asked);
     const verifies = this.authentications.length > 0 && authorizerSays !== 'DENY';
     const seen = verifies ? authenticate(here, this.authentications) : undefined;
@@ -105,6 +107,11 @@ export class EvaluatedSet {
     const shadow = this.policies.filter(({ mode, action }) => mode === 'Shadow' && action !== 'AUDIT');
     return { any: shadow.length > 0, allow: shadow.some(({ action }) => action === 'ALLOW') };
   }
+}
+
+function looksOdd({ protocol, path, headers }: Request): boolean {
+  if (protocol === 'tcp') return false;
+  return normalizePath(path ?? '') === undefined || Object.keys(headers).some((name) => name.includes('_'));
 }
 
 function read<T>(

@@ -105,8 +105,13 @@ function keysOf({ keys, issuer }: JwtRule, jwksOf: (uri: string) => string | und
   const who = JSON.stringify(issuer);
   return {
     ok: false,
-    fault: `no keys from ${keys.uri} yet: tokens of ${who} are refused until it gives keys`,
+    fault: `no keys from ${withoutQuery(keys.uri)} yet: tokens of ${who} are refused until it gives keys`,
   };
+}
+
+/** What stands behind it may be a secret. */
+function withoutQuery(uri: string): string {
+  return uri.replace(/\?.*$/s, '');
 }
 
 function providerOf(rule: JwtRule, jwks: string): JwtProvider {

@@ -1,7 +1,7 @@
 import type { Findings } from '../findings.ts';
 import { readKeySet } from '../../keyset/index.ts';
 import { readTimeout } from '../providers.ts';
-import { describe, quote, readFields, readList, type Fields } from '../shape.ts';
+import { describe, describeSecret, quote, readFields, readList, type Fields } from '../shape.ts';
 import { describeLocation, locationsOf, MAX_PLACES, outputsOf, tokenHeaders } from './locations.ts';
 import type { JwksSource, JwtRule } from './types.ts';
 
@@ -166,11 +166,14 @@ function readInline(value: unknown, path: string, findings: Findings): JwksSourc
   return { kind: 'inline', jwks: read.text };
 }
 
+/** Nothing of the value is ever repeated: it may hold a password. */
 function readUri(value: unknown, path: string, findings: Findings): JwksSource | undefined {
   const uri = typeof value === 'string' && value.length <= MAX_TEXT ? URL.parse(value) : null;
   if (uri === null || !['http:', 'https:'].includes(uri.protocol)) {
-    const found = uri === null || typeof value !== 'string' ? describe(value) : `a ${uri.protocol} address`;
-    findings.error(path, `expected an address such as https://login.example/jwks.json, found ${found}`);
+    findings.error(
+      path,
+      `expected an address such as https://login.example/jwks.json, found ${describeSecret(value)}`,
+    );
     return undefined;
   }
   if (uri.username !== '' || uri.password !== '') {

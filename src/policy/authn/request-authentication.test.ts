@@ -81,8 +81,8 @@ describe('RequestAuthentication', () => {
     ],
     [{ issuer: 'me' }, /^error spec\.jwtRules\[0\]: needs jwksUri, or jwks/],
     [{ ...rule, jwksUri: 'https://a.example' }, /jwksUri: cannot stand beside jwks/],
-    [{ issuer: 'x', jwksUri: 'ftp://a.example' }, /jwksUri: expected an address .*, found a ftp: address/],
-    [{ issuer: 'x', jwksUri: '/keys' }, /jwksUri: expected an address .*, found "\/keys"/],
+    [{ issuer: 'x', jwksUri: 'ftp://a.example' }, /jwksUri: expected an address .*, found another text/],
+    [{ issuer: 'x', jwksUri: '/keys' }, /jwksUri: expected an address .*, found another text/],
     [{ issuer: 'x', jwks: { keys: [] } }, /jwks: expected a JWKS as text, found a mapping/],
     [{ issuer: 'x', jwks: '{"keys":[]}' }, /jwks: has no usable key: it is empty/],
     [{ ...rule, fromHeaders: [] }, /fromHeaders: an empty list; leave the field out/],
@@ -164,12 +164,20 @@ describe('RequestAuthentication', () => {
       rendered({ issuer: 'x', jwks: `{"keys": [${JSON.stringify(jwk(privateKey))}` }),
       rendered({ issuer: 'x', jwks: jwk(privateKey) }),
       rendered({ issuer: 'x', jwks: '{"keys":[{"kty":"oct","k":"hunter2"}]}' }),
+      rendered({ issuer: 'x', jwksUri: 'https//me:hunter2@a.example/keys' }),
+      rendered({ issuer: 'x', jwksUri: 'hunter2:me@a.example/keys' }),
+      rendered({ issuer: 'x', jwksUri: 'a.example/keys?key=hunter2' }),
     ];
     for (const text of texts) {
       expect(text).toMatch(/^error /);
       expect(text).not.toContain('hunter2');
       expect(text).not.toContain(secret);
     }
+    const secretUri = { issuer: 'x', jwksUri: 'https://a.example/keys?key=hunter2' };
+    const { notes } = compileRequestAuthentications([requestAuthentication([secretUri])], () => undefined);
+    expect(notes).toMatchObject([
+      { message: expect.stringMatching(/^no keys from https:\/\/a\.example\/keys yet/) as string },
+    ]);
     expect(texts[1]).toMatch(/holds a private or symmetric key \(keys\[0\]\)/);
     expect(texts[4]).toMatch(/keys\[0\]: a symmetric key is no public key/);
   });
