@@ -1,6 +1,7 @@
 export type * from './types.ts';
 export type * from './authn/types.ts';
 export { renderIssues } from './findings.ts';
+export { nearestName } from './nearest.ts';
 export { missingServiceAccounts } from './lint.ts';
 export { lintTogether, unknownSources, type PolicyIssue, type Surroundings } from './surroundings.ts';
 export { parseAuthorizationPolicy, type ParseOptions } from './parse.ts';
@@ -20,6 +21,7 @@ export type { ExtAuthzFilter, HttpRbac, RbacFilter, RbacPolicy, RbacRules, TcpRb
 export {
   parseCases,
   runCase,
+  selectiveOf,
   type CaseResult,
   type CaseWorld,
   type ParsedCases,
@@ -43,4 +45,5 @@ export { parsePeerAuthentication } from './authn/peer-authentication.ts';
 export { resolvePeerModes } from './authn/peer-modes.ts';
 export { parseRequestAuthentication } from './authn/request-authentication.ts';
 export { lintAuthn, type AuthnIssue, type AuthnSurroundings } from './authn/surroundings.ts';
+export { verifiedRequest, type TakenToken } from './authn/verified-request.ts';
 export { tokenSeen, type TokenSeen } from './authn/token-seen.ts';
