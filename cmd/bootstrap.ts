@@ -8,7 +8,7 @@ import {
   type BootstrapOptions,
 } from '../src/proxy/index.ts';
 import { defaultServerName } from './control-plane/config.ts';
-import { collect, parsed, parseDuration, parsePodName } from './flags.ts';
+import { collect, parsed, parseDuration, parseHops, parsePodName } from './flags.ts';
 import { meshConfigFlag, readMeshConfig } from './mesh-config.ts';
 import { printData, type DataFormat } from './output.ts';
 
@@ -25,6 +25,8 @@ interface Flags {
   readonly xds: 'sotw' | 'delta';
   readonly maxConnectionAge: number;
   readonly sourceAddress?: string;
+  readonly trustedHops: number;
+  readonly proxyProtocol?: true;
   readonly meshConfig?: string;
   readonly output: DataFormat;
 }
@@ -55,6 +57,15 @@ export function bootstrapCommand(): Command {
       ),
     )
     .option('--source-address <ip>', 'address that outbound connections come from')
+    .addOption(
+      parsed(
+        '--trusted-hops <n>',
+        'proxies in front of inbound HTTP listeners whose x-forwarded-for is believed',
+        parseHops,
+        '0',
+      ),
+    )
+    .option('--proxy-protocol', 'inbound connections begin with a PROXY protocol header')
     .option(
       meshConfigFlag[0],
       "the mesh's settings; every authorizer that its extensionProviders declare can then be asked",
@@ -81,6 +92,8 @@ function toOptions(flags: Flags, authorizers: BootstrapOptions['authorizers']): 
     xds: flags.xds,
     maxConnectionSeconds: Math.max(1, Math.round(flags.maxConnectionAge / 1_000)),
     sourceAddress: flags.sourceAddress,
+    trustedHops: flags.trustedHops,
+    proxyProtocol: flags.proxyProtocol === true,
     authorizers,
   };
   if (options.inbound.length + options.outbound.length === 0) {

@@ -47,6 +47,12 @@ export function parsePositiveInteger(text: string): number {
   return value;
 }
 
+/** A number of proxies, few enough to count. */
+export function parseHops(text: string): number {
+  if (/^\d{1,2}$/u.test(text)) return Number(text);
+  throw new InvalidArgumentError(`${JSON.stringify(text)} is not a number of proxies: write 0 to 99.`);
+}
+
 /** `NAMESPACE/NAME`. */
 export function parsePodName(text: string): { namespace: string; name: string } {
   const [namespace, name, ...rest] = text.split('/');

@@ -38,10 +38,15 @@ export function followIssuers(mesh: Mesh, keeper: JwksKeeper, { metrics }: Witne
   const want = (): void => {
     const uris = wantedUris(mesh);
     keeper.want(uris);
-    for (const uri of before) if (!uris.has(uri)) metrics.jwksLastGood.remove({ uri });
-    before = new Set(uris.keys());
-    for (const { uri, lastGoodAtMs = 0 } of keeper.status())
-      metrics.jwksLastGood.set({ uri }, lastGoodAtMs / 1_000);
+    const shown = new Map<string, number>();
+    for (const { uri, lastGoodAtMs = 0 } of keeper.status()) {
+      const name = shownUri(uri);
+      // Two that are shown alike: the worse one.
+      shown.set(name, Math.min(shown.get(name) ?? Infinity, lastGoodAtMs));
+    }
+    for (const uri of before) if (!shown.has(uri)) metrics.jwksLastGood.remove({ uri });
+    before = new Set(shown.keys());
+    for (const [uri, lastGoodAtMs] of shown) metrics.jwksLastGood.set({ uri }, lastGoodAtMs / 1_000);
   };
   want();
   return mesh.subscribe(({ changes }) => {
@@ -62,9 +67,17 @@ function wantedUris(mesh: Mesh): ReadonlyMap<string, { readonly timeoutMs: numbe
   return wanted;
 }
 
-function observerOf({ log, metrics, audit }: Witnesses): JwksObserver {
+/** A URI without its user and its query, where issuers expect keys of their API: neither is for a log or a label. */
+function shownUri(text: string): string {
+  const uri = URL.parse(text);
+  return uri === null ? '(not a URI)' : `${uri.protocol}//${uri.host}${uri.pathname}`;
+}
+
+/** What becomes of fetches: to the log, the metrics and the audit stream. */
+export function observerOf({ log, metrics, audit }: Witnesses): JwksObserver {
   return {
-    fetched: (uri, { keys, changed, secrets, unused }): void => {
+    fetched: (fetched, { keys, changed, secrets, unused }): void => {
+      const uri = shownUri(fetched);
       metrics.jwksLastGood.set({ uri }, Date.now() / 1_000);
       if (secrets.length > 0)
         log.error({ uri, keys: secrets }, 'an issuer publishes secret keys: their owner must replace them');
@@ -72,7 +85,8 @@ function observerOf({ log, metrics, audit }: Witnesses): JwksObserver {
       audit.record({ event: 'jwks.changed', actor: 'jwks', uri, keys });
       log.info({ uri, keys, unused }, 'keys of an issuer changed');
     },
-    failed: (uri, message, { lastGoodAtMs, nextTryMs }): void => {
+    failed: (failed, message, { lastGoodAtMs, nextTryMs }): void => {
+      const uri = shownUri(failed);
       metrics.jwksFailures.inc({ uri });
       const lastGood = lastGoodAtMs === undefined ? 'never' : new Date(lastGoodAtMs).toISOString();
       audit.record({ event: 'jwks.failed', actor: 'jwks', uri, detail: message, lastGood });

@@ -78,9 +78,12 @@ export function compile(policies: readonly AuthorizationPolicy[], options: Compi
   const shadowAllow = rules('ALLOW', true);
   const nothing = options.settings.defaultAction === 'deny' ? rbacRules('ALLOW', []) : undefined;
   const custom = customPart(plan, asking, options);
+  const audit = rules('AUDIT', false);
+  const shadowAudit = rules('AUDIT', true);
   return {
     ...(custom && { custom }),
-    audit: filter('audit', options, rules('AUDIT', false), rules('AUDIT', true)),
+    // On TCP Envoy names, of rules that deny nothing, those in the shadow alone.
+    audit: filter('audit', options, audit, options.protocol === 'tcp' ? audit : shadowAudit),
     deny: filter('deny', options, rules('DENY', false), rules('DENY', true)),
     allow: filter(
       'allow',

@@ -144,7 +144,13 @@ describe('in Envoy', () => {
         '@type': 'type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz',
         transport_api_version: 'V3',
         stat_prefix: 'countersign_custom_',
-        grpc_service: { envoy_grpc: { cluster_name: 'countersign.authorizer.opa' }, timeout: '0.6s' },
+        grpc_service: {
+          envoy_grpc: {
+            cluster_name: 'countersign.authorizer.opa|opa.policy|9191',
+            authority: 'opa.policy:9191',
+          },
+          timeout: '0.6s',
+        },
         filter_enabled_metadata: {
           filter: 'envoy.filters.http.rbac',
           path: [{ key: 'countersign_custom_shadow_effective_policy_id' }],
@@ -255,7 +261,11 @@ describe('in Envoy', () => {
         ],
       },
       http_service: {
-        server_uri: { uri: 'http://auth.policy:8000', cluster: authorizerCluster('web'), timeout: '1.5s' },
+        server_uri: {
+          uri: 'http://auth.policy:8000',
+          cluster: authorizerCluster({ name: 'web', host: 'auth.policy', port: 8_000 }),
+          timeout: '1.5s',
+        },
         path_prefix: '/check',
         authorization_request: { headers_to_add: [{ key: 'x-from', value: 'mesh' }] },
         authorization_response: {

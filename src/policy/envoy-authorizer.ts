@@ -10,9 +10,16 @@ import type {
 } from './envoy-types.ts';
 import type { ExternalAuthorizer, Protocol } from './types.ts';
 
-/** The cluster under which a sidecar has to know an authorizer. */
-export function authorizerCluster(name: string): string {
-  return `countersign.authorizer.${name}`;
+/**
+ * The cluster under which a sidecar has to know an authorizer. It names the address, too: a sidecar that knows
+ * another one must not ask there.
+ */
+export function authorizerCluster({
+  name,
+  host,
+  port,
+}: Pick<ExternalAuthorizer, 'name' | 'host' | 'port'>): string {
+  return `countersign.authorizer.${name}|${host}|${port}`;
 }
 
 /** Marks the requests that the authorizer is asked about: RBAC writes the rule down, ext_authz looks for it. */
@@ -129,20 +136,22 @@ function extAuthz(authorizer: ExternalAuthorizer, protocol: Protocol): ExtAuthzF
   };
 }
 
-function grpcService({ name, timeoutMs }: ExternalAuthorizer): Readonly<Record<string, unknown>> {
+function grpcService(authorizer: ExternalAuthorizer): Readonly<Record<string, unknown>> {
   return {
-    grpc_service: { envoy_grpc: { cluster_name: authorizerCluster(name) }, timeout: seconds(timeoutMs) },
+    grpc_service: {
+      // By itself Envoy would state the cluster's name, which is no authority.
+      envoy_grpc: { cluster_name: authorizerCluster(authorizer), authority: authorityOf(authorizer) },
+      timeout: seconds(authorizer.timeoutMs),
+    },
   };
 }
 
-function httpService({
-  name,
-  host,
-  port,
-  timeoutMs,
-  http,
-}: ExternalAuthorizer): Readonly<Record<string, unknown>> {
-  const literal = host.includes(':') ? `[${host}]` : host;
+function authorityOf({ host, port }: ExternalAuthorizer): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function httpService(authorizer: ExternalAuthorizer): Readonly<Record<string, unknown>> {
+  const { timeoutMs, http } = authorizer;
   const added = Object.entries(http?.addedHeaders ?? {}).map(([key, value]) => ({ key, value }));
   const response = {
     ...patterns('allowed_upstream_headers', http?.upstreamOnAllow),
@@ -152,8 +161,8 @@ function httpService({
   return {
     http_service: {
       server_uri: {
-        uri: `http://${literal}:${port}`,
-        cluster: authorizerCluster(name),
+        uri: `http://${authorityOf(authorizer)}`,
+        cluster: authorizerCluster(authorizer),
         timeout: seconds(timeoutMs),
       },
       ...(http && http.pathPrefix !== '' && { path_prefix: http.pathPrefix }),

@@ -107,7 +107,8 @@ it('the bootstrap of the page on authorizers knows both of them', async () => {
     bootstrapCommand(),
     ...words.slice(2).map((word) => (word === 'mesh.yaml' ? (settings[1] ?? '') : word)),
   );
-  for (const name of ['opa', 'legacy']) expect(out).toContain(`"countersign.authorizer.${name}"`);
+  for (const name of ['opa|opa.policy.svc.cluster.local|9191', 'legacy|auth.shop.svc.cluster.local|8000'])
+    expect(out).toContain(`"countersign.authorizer.${name}"`);
 });
 
 describe('docs/policies.md', () => {

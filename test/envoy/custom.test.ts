@@ -180,4 +180,20 @@ describe('CUSTOM policies ask external authorizers', () => {
     const changes = mesh.controlPlane.audit().filter(({ event }) => event === 'settings.changed');
     expect(changes.map(({ settings }) => settings)).toEqual([['authorizers'], ['authorizers']]);
   });
+
+  it('a provider that moves is asked no more where it was: a sidecar of before refuses', async () => {
+    expect(await ask('shop/later', '/ask/x')).toBe(200);
+    const text = config('later');
+    const place = `port: ${grpc.port}`;
+    const at = text.lastIndexOf(place);
+    mesh.writeConfig(`${text.slice(0, at)}port: ${http.port}${text.slice(at + place.length)}`);
+    await waitFor('the refusal', async () =>
+      (await ask('shop/later', '/ask/moved')) === 403 ? true : undefined,
+    );
+    const before = grpc.asked;
+    expect(await ask('shop/later', '/ask/gone')).toBe(403);
+    expect(grpc.asked).toBe(before);
+    const line = await mesh.envoy('shop/later').logged(({ path }) => path === '/ask/gone');
+    expect(line).toMatchObject({ details: 'ext_authz_error', denied_by: null });
+  });
 });

@@ -37,6 +37,7 @@ export interface TcpAnswer {
   readonly deniedBy: string | undefined;
   readonly shadowDeniedBy: string | undefined;
   readonly evaluator: Verdict;
+  readonly auditedBy: string | undefined;
 }
 
 const settings: MeshSettings = { trustDomain, rootNamespace: 'countersign-system', defaultAction: 'deny' };
@@ -115,6 +116,7 @@ export class Judge {
       back,
       deniedBy: rule,
       shadowDeniedBy: line.shadow_denied_by ?? undefined,
+      auditedBy: line.audited_by ?? undefined,
       evaluator: verdictOf(decision),
     };
   }

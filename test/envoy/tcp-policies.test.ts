@@ -118,6 +118,8 @@ describe.each(['sotw', 'delta'] as const)('TCP policies over mTLS, %s xDS', (xds
     const audited = await judge.askTcp(web, 1);
     expect(audited.back).toBe('hello');
     expect(audited.evaluator.audited).toBe('ns[shop]-policy[trace]-rule[0]');
+    expect(audited.auditedBy).toBe(audited.evaluator.audited);
+    expect(tried.auditedBy).toBeUndefined();
   });
 
   it('no app is reached before a rule allowed the caller: one that speaks first would greet anybody', async () => {

@@ -65,6 +65,8 @@ const policiesFor = (provider: string): AuthorizationPolicy[] =>
     { action: 'DENY', rules: [{ to: [{ operation: { paths: ['*/denied'] } }] }] },
   ]);
 
+/** Where the settings say that all of them are; the clusters know better. */
+const unused = { host: 'unused', port: 1 };
 const authorizers = new Map<string, Authorizer>();
 const asked = (provider: string): number => authorizers.get(provider)?.asked ?? 0;
 let closing: { close: () => void };
@@ -90,7 +92,11 @@ beforeAll(async () => {
       before: pairOf(forHttp),
       sets: new Map([['all', forHttp]]),
       clusters: [
-        clusterAt(authorizerCluster(provider), authorizers.get(provider)?.port ?? nowhere, http2),
+        clusterAt(
+          authorizerCluster({ ...unused, name: provider }),
+          authorizers.get(provider)?.port ?? nowhere,
+          http2,
+        ),
         clusterAt('tcp', echo.port, false),
       ],
       tcp: {

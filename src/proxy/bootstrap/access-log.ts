@@ -38,14 +38,14 @@ function fields(protocol: ListenerProtocol, way: Way): JsonObject {
     upstream_failure: '%UPSTREAM_TRANSPORT_FAILURE_REASON%',
     ...(direction === 'inbound'
       ? {
-          // The network filter tells no more than its shadow rules, and in `details` the rule that denied.
+          // The network filter names no more than its shadow rules (AUDIT's stand there), and in `details` who denied.
           ...(protocol === 'http'
             ? {
                 denied_by: metadata('countersign_deny_enforced_effective_policy_id'),
                 allowed_by: metadata('countersign_allow_enforced_effective_policy_id'),
                 audited_by: metadata('countersign_audit_enforced_effective_policy_id'),
               }
-            : {}),
+            : { audited_by: metadata('countersign_audit_shadow_effective_policy_id') }),
           shadow_denied_by: metadata('countersign_deny_shadow_effective_policy_id'),
           shadow_allowed_by: metadata('countersign_allow_shadow_effective_policy_id'),
         }

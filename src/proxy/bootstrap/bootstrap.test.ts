@@ -82,8 +82,8 @@ describe('bootstrap', () => {
       String(name).startsWith('countersign.authorizer.'),
     );
     expect(clusters).toMatchObject([
-      { name: 'countersign.authorizer.opa', type: 'STRICT_DNS' },
-      { name: 'countersign.authorizer.web', type: 'STATIC' },
+      { name: 'countersign.authorizer.opa|opa.policy.svc|9191', type: 'STRICT_DNS' },
+      { name: 'countersign.authorizer.web|fd00::7|8000', type: 'STATIC' },
     ]);
     const versions = clusters.map((cluster) => withKey(cluster, 'explicit_http_config')[0]);
     expect(versions).toMatchObject([

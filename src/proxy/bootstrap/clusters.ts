@@ -40,9 +40,9 @@ export function appCluster(options: BootstrapOptions, inbound: Inbound, name: st
 
 /** Whom CUSTOM policies ask: plaintext, HTTP/2 for gRPC. Sidecar and authorizer trust the network between them. */
 export function clusterOfAuthorizer(options: BootstrapOptions, authorizer: ExternalAuthorizer): JsonObject {
-  const { name, host, port, protocol } = authorizer;
+  const { host, port, protocol } = authorizer;
   return {
-    ...cluster(authorizerCluster(name), { address: host, port }),
+    ...cluster(authorizerCluster(authorizer), { address: host, port }),
     ...httpOptions(explicitHttp(protocol === 'grpc' ? 2 : 1), options.maxConnectionSeconds),
   };
 }

@@ -17,6 +17,14 @@ const tlsInspector: JsonObject = {
   },
 };
 
+/** In front of all that reads bytes. A connection without the header is refused. */
+const proxyProtocol: JsonObject = {
+  name: 'envoy.filters.listener.proxy_protocol',
+  typed_config: {
+    '@type': 'type.googleapis.com/envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol',
+  },
+};
+
 export function socketAddress(endpoint: Endpoint): JsonObject {
   return { socket_address: { address: endpoint.address, port_value: endpoint.port } };
 }
@@ -48,10 +56,13 @@ function httpManager(
         // A name with `_` may be read as one with `-` behind us, past a rule that looks at the header.
         headers_with_underscores_action: 'REJECT_REQUEST',
       },
-      // Inbound peers are other Envoys: what they say about a client further away is not proven.
+      // What inbound peers say about a client further away is not proven, unless proxies in front are trusted.
       ...(way !== 'outbound'
         ? {
             use_remote_address: true,
+            ...(options.trustedHops === undefined || options.trustedHops === 0
+              ? {}
+              : { xff_num_trusted_hops: options.trustedHops }),
             forward_client_cert_details: 'SANITIZE_SET',
             set_current_client_cert_details: { uri: true },
           }
@@ -108,7 +119,7 @@ export function inboundListener(options: BootstrapOptions, inbound: Inbound, clu
   return {
     name: listenerName('inbound', inbound.listen),
     address: socketAddress(inbound.listen),
-    listener_filters: [tlsInspector],
+    listener_filters: options.proxyProtocol === true ? [proxyProtocol, tlsInspector] : [tlsInspector],
     filter_chains: [
       {
         name: 'mtls',

@@ -49,6 +49,10 @@ export interface BootstrapOptions {
   readonly maxConnectionSeconds: number;
   /** Address that outbound connections come from; undefined: the system chooses. */
   readonly sourceAddress: string | undefined;
+  /** Proxies in front of inbound HTTP listeners whose `x-forwarded-for` is believed; 0 or absent: none. */
+  readonly trustedHops?: number;
+  /** Inbound connections begin with a PROXY protocol header, which says where they come from. */
+  readonly proxyProtocol?: boolean;
   /** Whom CUSTOM policies may ask: a cluster for each. */
   readonly authorizers: readonly ExternalAuthorizer[];
 }

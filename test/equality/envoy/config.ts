@@ -185,9 +185,12 @@ export function envoyConfig(options: ConfigOptions): JsonObject {
       listeners: [...doors.map((which) => httpListener(which, options) as JsonObject), echo(options)],
       clusters: [
         cluster('echo', socket(DOOR_ADDRESSES.sidecar, options.echoPort)),
-        ...AUTHORIZERS.map(({ name, protocol }) => ({
-          ...cluster(authorizerCluster(name), socket('127.0.0.1', options.authorizerPorts[name] ?? 0)),
-          ...(protocol === 'grpc' && { typed_extension_protocol_options: http2 }),
+        ...AUTHORIZERS.map((authorizer) => ({
+          ...cluster(
+            authorizerCluster(authorizer),
+            socket('127.0.0.1', options.authorizerPorts[authorizer.name] ?? 0),
+          ),
+          ...(authorizer.protocol === 'grpc' && { typed_extension_protocol_options: http2 }),
         })),
       ],
     },
