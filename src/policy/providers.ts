@@ -1,5 +1,5 @@
 import type { Findings } from './findings.ts';
-import { describe, quote, readFields, readList, readStrings, type Fields } from './shape.ts';
+import { describe, isFields, join, kindOf, quote, readFields, readList, type Fields } from './shape.ts';
 import type { ExternalAuthorizer } from './types.ts';
 
 const COMMON = ['service', 'port', 'timeout', 'failOpen', 'statusOnError', 'includeRequestBodyInCheck'];
@@ -169,13 +169,24 @@ function readBody(value: unknown, path: string, findings: Findings): ExternalAut
 
 function readAdded(value: unknown, path: string, findings: Findings): Record<string, string> {
   if (value === undefined) return {};
-  const headers = readStrings(value, path, findings);
-  for (const [name, text] of Object.entries(headers)) {
-    if (!/^[!#$%&'+.^_`|~0-9A-Za-z-]{1,256}$/.test(name))
-      findings.error(path, `${quote(name)} is no header name`);
-    if (!/^[\t -~]{0,4096}$/.test(text)) findings.error(path, `${quote(text)} is no header value`);
+  if (!isFields(value)) {
+    findings.error(path, `expected a mapping of header names and values, found ${kindOf(value)}`);
+    return {};
   }
-  return headers;
+  const headers = Object.entries(value).toSorted(([a], [b]) => (a < b ? -1 : Number(a > b)));
+  return Object.fromEntries(
+    headers.map(([name, text]) => {
+      const at = join(path, name);
+      if (!/^[!#$%&'+.^_`|~0-9A-Za-z-]{1,256}$/.test(name))
+        findings.error(path, `${quote(name)} is no header name`);
+      // Not repeated: it is what the authorizer knows the mesh by.
+      if (typeof text !== 'string')
+        findings.error(at, `expected a string, found ${kindOf(text)}; put it in quotes`);
+      else if (!/^[\t -~]{0,4096}$/.test(text))
+        findings.error(at, 'is no header value: printable ASCII, at most 4096 characters');
+      return [name, String(text)];
+    }),
+  );
 }
 
 /** Header names, `x-*` and `*-x` among them. */

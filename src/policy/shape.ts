@@ -89,6 +89,12 @@ export function describe(value: unknown): string {
     : `a ${typeof value}`;
 }
 
+/** Like `describe`, with nothing of the value itself: it may be a secret. */
+export function kindOf(value: unknown): string {
+  if (typeof value === 'string') return 'a text';
+  return ['number', 'boolean'].includes(typeof value) ? `a ${typeof value}` : describe(value);
+}
+
 /** Quoted, and cut where it is too long to be read. */
 export function quote(text: string): string {
   return JSON.stringify(text.length > 120 ? `${text.slice(0, 117)}...` : text);
