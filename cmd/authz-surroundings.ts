@@ -7,9 +7,7 @@ import {
 } from '../src/policy/index.ts';
 import type { Manifest } from '../src/sources/manifests/index.ts';
 import { mapping, type AuthzInput, type InputPod } from './authz-input.ts';
-import { tcpPortsOf, type Serving } from './tcp-ports.ts';
-
-export { isTcp } from './tcp-ports.ts';
+import { tcpPortsOf, tcpServicesOf, type Serving } from './tcp-ports.ts';
 
 /** What manifests tell of the mesh. Where they hold no pod or no account at all, nothing is said to be missing. */
 export function surroundingsOf(
@@ -27,7 +25,7 @@ export function surroundingsOf(
     ...accounts.map(({ namespace, name }) => `${namespace}/${name}`),
     ...[...namespaces].map((namespace) => `${namespace}/default`),
   ]);
-  const services = ofKind(others, 'Service').map(serviceOf);
+  const services = tcpServicesOf(ofKind(others, 'Service').map(serviceOf));
   const selected = (policy: Selecting): InputPod[] =>
     [...pods.values()].filter((pod) => selects(policy, pod, settings));
   return {

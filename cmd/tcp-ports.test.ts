@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { tcpPortsOf, type Serving } from './tcp-ports.ts';
+import { tcpPortsOf, tcpServicesOf, type Serving } from './tcp-ports.ts';
 
 const service = (port: Partial<Serving['ports'][number]>, selector: object = { app: 'db' }): Serving => ({
   namespace: 'shop',
@@ -19,7 +19,7 @@ describe('TCP ports of workloads', () => {
     ['not by what every object has', service({ name: 'tcp' }, { toString: 'x' }), []],
     ['not of another namespace', { ...service({ name: 'tcp' }), namespace: 'other' }, []],
   ])('%s', (_name, each, ports) => {
-    expect(tcpPortsOf([pod], [each])).toEqual(ports);
+    expect(tcpPortsOf([pod], tcpServicesOf([each]))).toEqual(ports);
   });
 
   it('are named once, in order', () => {
@@ -28,6 +28,6 @@ describe('TCP ports of workloads', () => {
       service({ name: 'tls', port: 7 }),
       service({ name: 'tcp', port: 9 }),
     ];
-    expect(tcpPortsOf([pod, pod], services)).toEqual([7, 9]);
+    expect(tcpPortsOf([pod, pod], tcpServicesOf(services))).toEqual([7, 9]);
   });
 });

@@ -18,19 +18,33 @@ export interface Serving {
 const TCP: ReadonlySet<string> = new Set(['tcp', 'tls', 'mongo', 'mysql', 'postgres', 'postgresql', 'redis']);
 
 /** What has no `appProtocol` says it by its name's first word, as in `tcp-orders`. */
-export function isTcp(name: string, appProtocol: string): boolean {
+function isTcp(name: string, appProtocol: string): boolean {
   return TCP.has(appProtocol === '' ? (name.split('-')[0] ?? '') : appProtocol);
 }
 
-/** Ports of the workloads on which Services speak no HTTP, ascending. A named target counts by the Service's own port. */
-export function tcpPortsOf(workloads: readonly Workload[], services: Iterable<Serving>): readonly number[] {
-  const ports = new Set<number>();
-  for (const { namespace, selector, ports: served } of services) {
-    const tcp = served.filter(({ name, appProtocol }) => isTcp(name, appProtocol));
-    if (tcp.length === 0 || Object.keys(selector).length === 0) continue;
-    const serves = workloads.some((each) => each.namespace === namespace && satisfies(each.labels, selector));
-    if (!serves) continue;
-    for (const { port, targetPort } of tcp) ports.add(typeof targetPort === 'number' ? targetPort : port);
-  }
-  return [...ports].toSorted((a, b) => a - b);
+/** What a Service says of ports that speak no HTTP. */
+export interface TcpService extends Pick<Serving, 'namespace' | 'selector'> {
+  readonly ports: readonly number[];
+}
+
+/** Those that select pods and have ports which speak no HTTP. A named target counts by the Service's own port. */
+export function tcpServicesOf(services: readonly Serving[]): TcpService[] {
+  return services.flatMap(({ namespace, selector, ports: served }) => {
+    const ports = served
+      .filter(({ name, appProtocol }) => isTcp(name, appProtocol))
+      .map(({ port, targetPort }) => (typeof targetPort === 'number' ? targetPort : port));
+    return ports.length === 0 || Object.keys(selector).length === 0 ? [] : [{ namespace, selector, ports }];
+  });
+}
+
+/** Ports of the workloads on which these Services speak no HTTP, ascending. */
+export function tcpPortsOf(
+  workloads: readonly Workload[],
+  services: readonly TcpService[],
+): readonly number[] {
+  const near = Map.groupBy(workloads, ({ namespace }) => namespace);
+  const met = services.filter(({ namespace, selector }) =>
+    near.get(namespace)?.some(({ labels }) => satisfies(labels, selector)),
+  );
+  return [...new Set(met.flatMap(({ ports }) => ports))].toSorted((a, b) => a - b);
 }
