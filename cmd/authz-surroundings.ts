@@ -7,14 +7,7 @@ import {
 } from '../src/policy/index.ts';
 import type { Manifest } from '../src/sources/manifests/index.ts';
 import { mapping, type AuthzInput, type InputPod } from './authz-input.ts';
-
-/** Protocols, by the name or `appProtocol` of a Service's port, that are not HTTP. */
-const TCP: ReadonlySet<string> = new Set(['tcp', 'tls', 'mongo', 'mysql', 'postgres', 'postgresql', 'redis']);
-
-/** Whether a Service's port speaks no HTTP. What has no appProtocol says it by its name's first word, as in `tcp-orders`. */
-export function isTcp(name: string, appProtocol: string): boolean {
-  return TCP.has(appProtocol === '' ? (name.split('-')[0] ?? '') : appProtocol);
-}
+import { tcpPortsOf, tcpServicesOf, type Serving } from './tcp-ports.ts';
 
 /** What manifests tell of the mesh. Where they hold no pod or no account at all, nothing is said to be missing. */
 export function surroundingsOf(
@@ -32,7 +25,7 @@ export function surroundingsOf(
     ...accounts.map(({ namespace, name }) => `${namespace}/${name}`),
     ...[...namespaces].map((namespace) => `${namespace}/default`),
   ]);
-  const ports = ofKind(others, 'Service').flatMap(tcpPortsOf);
+  const services = tcpServicesOf(ofKind(others, 'Service').map(serviceOf));
   const selected = (policy: Selecting): InputPod[] =>
     [...pods.values()].filter((pod) => selects(policy, pod, settings));
   return {
@@ -46,10 +39,7 @@ export function surroundingsOf(
       selectsAny: (policy): boolean => selected(policy).length > 0,
       shareAny: (one, other): boolean => selected(one).some((pod) => selects(other, pod, settings)),
     }),
-    tcpPorts: (policy): readonly number[] => {
-      const met = ports.filter(({ serves }) => selected(policy).some(serves));
-      return [...new Set(met.map(({ port }) => port))].toSorted((a, b) => a - b);
-    },
+    tcpPorts: (policy): readonly number[] => tcpPortsOf(selected(policy), services),
   };
 }
 
@@ -65,22 +55,23 @@ function placeOf({ value }: Manifest): { readonly namespace: string; readonly na
   };
 }
 
-interface TcpPort {
-  readonly port: number;
-  readonly serves: (pod: InputPod) => boolean;
-}
-
-function tcpPortsOf(manifest: Manifest): TcpPort[] {
-  const spec = mapping(manifest.value['spec']);
-  const selector = Object.entries(mapping(spec['selector']));
-  const { namespace } = placeOf(manifest);
-  if (selector.length === 0 || !Array.isArray(spec['ports'])) return [];
-  const serves = (pod: InputPod): boolean =>
-    pod.namespace === namespace && selector.every(([name, value]) => pod.labels[name] === value);
-  return spec['ports'].flatMap((entry: unknown): TcpPort[] => {
-    const { name, appProtocol, port, targetPort } = mapping(entry);
-    const number = typeof targetPort === 'number' ? targetPort : port;
-    const tcp = isTcp(String(name), typeof appProtocol === 'string' ? appProtocol : '');
-    return tcp && typeof number === 'number' ? [{ port: number, serves }] : [];
-  });
+function serviceOf(manifest: Manifest): Serving {
+  const { selector, ports } = mapping(manifest.value['spec']);
+  const pairs = Object.entries(mapping(selector)).map(([name, value]) => [name, String(value)] as const);
+  return {
+    namespace: placeOf(manifest).namespace,
+    selector: Object.fromEntries(pairs),
+    ports: (Array.isArray(ports) ? ports : []).flatMap((entry: unknown) => {
+      const { name, appProtocol, port, targetPort } = mapping(entry);
+      if (typeof port !== 'number') return [];
+      return [
+        {
+          name: typeof name === 'string' ? name : '',
+          appProtocol: typeof appProtocol === 'string' ? appProtocol : '',
+          port,
+          targetPort: typeof targetPort === 'number' ? targetPort : '',
+        },
+      ];
+    }),
+  };
 }

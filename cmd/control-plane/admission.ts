@@ -110,7 +110,7 @@ function judgesOf(mesh: Mesh, live: LiveSettings): ReadonlyMap<string, DocumentJ
       },
     ],
     ['PeerAuthentication', (document) => parsePeerAuthentication(document, options).issues],
-    ['RequestAuthentication', (document) => parseRequestAuthentication(document, options).issues],
+    ['RequestAuthentication', (document) => parseRequestAuthentication(document).issues],
   ]);
 }
 

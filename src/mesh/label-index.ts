@@ -1,3 +1,4 @@
+import { satisfies } from '../policy/index.ts';
 import type { Labels, PolicySelector, PolicySubject } from './types.ts';
 
 /**
@@ -16,13 +17,6 @@ function pairOf(key: string, value: string): string {
 
 function pairsOf(labels: Labels): string[] {
   return Object.entries(labels).map(([key, value]) => pairOf(key, value));
-}
-
-/** Every pair of the selector is among the labels. */
-export function selectorMatches(selector: Labels, labels: Labels): boolean {
-  return Object.entries(selector).every(
-    ([key, value]) => Object.hasOwn(labels, key) && labels[key] === value,
-  );
 }
 
 type Bucket<T> = Map<string, T>;
@@ -70,7 +64,7 @@ export class SelectorIndex<T extends PolicySelector> {
       for (const pair of wanted) {
         for (const policy of pairs.get(pair)?.values() ?? []) {
           this.#examined += 1;
-          if (selectorMatches(policy.selector, subject.labels)) found.push(policy);
+          if (satisfies(subject.labels, policy.selector)) found.push(policy);
         }
       }
     }
@@ -127,7 +121,7 @@ export class SubjectIndex<T extends PolicySubject> {
     const found: T[] = [];
     for (const subject of candidates?.values() ?? []) {
       this.#examined += 1;
-      if (selectorMatches(selector.selector, subject.labels)) found.push(subject);
+      if (satisfies(subject.labels, selector.selector)) found.push(subject);
     }
     return found;
   }

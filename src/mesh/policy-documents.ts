@@ -19,8 +19,8 @@ const READERS: Readonly<Record<PolicyKind, (document: unknown, options: ParseOpt
     const { issues, ...parsed } = parseAuthorizationPolicy(document, options);
     return { issues, object: parsed.ok ? objectOf('AuthorizationPolicy', parsed.policy) : undefined };
   },
-  RequestAuthentication: (document, options) => {
-    const { issues, ...parsed } = parseRequestAuthentication(document, options);
+  RequestAuthentication: (document) => {
+    const { issues, ...parsed } = parseRequestAuthentication(document);
     return { issues, object: parsed.ok ? objectOf('RequestAuthentication', parsed.policy) : undefined };
   },
   PeerAuthentication: (document, options) => {

@@ -1,7 +1,16 @@
 import { judge, type Circumstances, type Documents } from './authn/judgement.ts';
 import { Findings } from './findings.ts';
 import { parseIp } from './ip.ts';
-import { describe, isFields, quote, readFields, readList, readStrings, type Fields } from './shape.ts';
+import {
+  describe,
+  isFields,
+  describeSecret,
+  quote,
+  readFields,
+  readList,
+  readStrings,
+  type Fields,
+} from './shape.ts';
 import { parseTime } from './validity.ts';
 import { couldNotTell } from './unsaid.ts';
 import type { Decision, Issue, MeshSettings, Protocol, Request, Unsaid } from './types.ts';
@@ -44,6 +53,8 @@ const KNOWN = [
 ];
 /** Of one entry with lists. */
 const MAX_COMBINATIONS = 1_000;
+/** Of one document. */
+const MAX_CASES = 100_000;
 const SPIFFE_ID = /^spiffe:\/\/[a-z0-9._-]+(\/[A-Za-z0-9._-]+)+$/;
 
 /**
@@ -57,9 +68,14 @@ export function parseCases(
   const findings = new Findings();
   const fields = readFields(document, '', { known: ['cases'] }, findings);
   const list = fields && readList(fields['cases'], 'cases', findings, 'write at least one case');
-  const cases = (list ?? []).flatMap((entry, index) =>
-    readCase(entry, { path: `cases[${index}]`, trustDomain, findings }),
-  );
+  const cases: PolicyCase[] = [];
+  for (const [index, entry] of (list ?? []).entries()) {
+    if (cases.length > MAX_CASES) {
+      findings.error('cases', `more than ${MAX_CASES} cases, lists combined; split the document`);
+      break;
+    }
+    cases.push(...readCase(entry, { path: `cases[${index}]`, trustDomain, findings }));
+  }
   return findings.failed
     ? { ok: false, issues: findings.issues }
     : { ok: true, cases, issues: findings.issues };
@@ -236,19 +252,27 @@ function readTarget(text: string, { path, findings }: Reading): { namespace: str
 function readHeaders(value: unknown, path: string, findings: Findings): Record<string, readonly string[]> {
   if (value === undefined) return {};
   if (!isFields(value)) {
-    findings.error(path, `expected a mapping of names and values, found ${describe(value)}`);
+    findings.error(path, `expected a mapping of names and values, found ${describeSecret(value)}`);
     return {};
   }
   return Object.fromEntries(
-    Object.keys(value).map((name) => [name.toLowerCase(), texts(value[name], `${path}.${name}`, findings)]),
+    Object.keys(value).map((name) => [
+      name.toLowerCase(),
+      texts(value[name], `${path}.${name}`, findings, describeSecret),
+    ]),
   );
 }
 
-function texts(value: unknown, path: string, findings: Findings): readonly string[] {
+function texts(
+  value: unknown,
+  path: string,
+  findings: Findings,
+  inWords: (value: unknown) => string = describe,
+): readonly string[] {
   const list = Array.isArray(value) ? (readList(value, path, findings, 'write at least one') ?? []) : [value];
   return list.flatMap((entry) => {
     if (typeof entry === 'string') return [entry];
-    findings.error(path, `expected a text or a list of texts, found ${describe(entry)}`);
+    findings.error(path, `expected a text or a list of texts, found ${inWords(entry)}`);
     return [];
   });
 }
@@ -261,7 +285,8 @@ function optionalText(value: unknown, path: string, findings: Findings): string 
 
 function optionalMapping(value: unknown, path: string, findings: Findings): Fields | undefined {
   if (value === undefined || isFields(value)) return value;
-  findings.error(path, `expected a mapping, found ${describe(value)}`);
+  // Not repeated: somebody may have put the token itself there.
+  findings.error(path, `expected a mapping, found ${describeSecret(value)}`);
   return undefined;
 }
 

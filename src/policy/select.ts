@@ -1,3 +1,4 @@
+import { satisfies } from './labels.ts';
 import type { AuthorizationPolicy, MeshSettings, Target } from './types.ts';
 
 /** What every document of the language says about whom it is meant for. */
@@ -10,9 +11,7 @@ export function selects(
   settings: Pick<MeshSettings, 'rootNamespace'>,
 ): boolean {
   if (policy.namespace !== target.namespace && policy.namespace !== settings.rootNamespace) return false;
-  return Object.entries(policy.selector).every(
-    ([name, value]) => Object.hasOwn(target.labels, name) && target.labels[name] === value,
-  );
+  return satisfies(target.labels, policy.selector);
 }
 
 /** The policies of one workload, by namespace and name. */

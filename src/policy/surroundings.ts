@@ -1,5 +1,6 @@
 import { needsHttp } from './attributes.ts';
 import { Effort, ruleCovers } from './covers.ts';
+import { satisfies } from './labels.ts';
 import { missingServiceAccounts, named, termsOf } from './lint.ts';
 import { scopeRule } from './scope.ts';
 import type { AuthorizationPolicy, Issue, Matcher, Rule, Term } from './types.ts';
@@ -62,7 +63,7 @@ function unknownProvider({ provider }: AuthorizationPolicy, { providers }: Surro
 }
 
 /** Principals, namespaces, service accounts and trust domains that a policy names and that do not exist. */
-export function unknownSources(
+function unknownSources(
   policy: AuthorizationPolicy,
   { trustDomains, hasNamespace, hasServiceAccount }: Omit<Surroundings, 'rootNamespace'>,
 ): Issue[] {
@@ -156,9 +157,7 @@ function first(
 function reachesAll(outer: AuthorizationPolicy, inner: AuthorizationPolicy): boolean {
   if (outer.mode !== inner.mode) return false;
   if (outer !== inner && outer.validity !== undefined) return false;
-  return Object.entries(outer.selector).every(
-    ([name, value]) => Object.hasOwn(inner.selector, name) && inner.selector[name] === value,
-  );
+  return satisfies(inner.selector, outer.selector);
 }
 
 type Placed = readonly [AuthorizationPolicy, Rule];

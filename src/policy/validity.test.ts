@@ -45,6 +45,8 @@ describe('spec.validity', () => {
   it.each([
     [{ notAfter: 'tomorrow' }, 'spec.validity.notAfter: expected a time such as'],
     [{ notAfter: '2027-02-30T00:00:00Z' }, 'spec.validity.notAfter: expected a time'],
+    // The next midnight to ECMAScript, no hour at all to RFC 3339 section 5.6.
+    [{ notAfter: '2027-01-31T24:00:00Z' }, 'spec.validity.notAfter: expected a time'],
     [{ notAfter: '2027-01-31' }, 'spec.validity.notAfter: expected a time'],
     [{ notAfter: '2027-01-31T00:00:00' }, 'spec.validity.notAfter: expected a time'],
     [{ notBefore: 1_800_000_000 }, 'spec.validity.notBefore: expected a time'],

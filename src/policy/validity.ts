@@ -4,7 +4,8 @@ import { describe, quote, readFields } from './shape.ts';
 import type { Action, Validity } from './types.ts';
 
 const PATH = 'spec.validity';
-const RFC_3339 = /^(\d{4}-\d{2}-\d{2})[Tt]\d{2}:\d{2}:\d{2}(?:\.\d{1,3})?(?:[Zz]|[+-]\d{2}:\d{2})$/;
+const RFC_3339 =
+  /^(\d{4}-\d{2}-\d{2})[Tt](?:[01]\d|2[0-3]):\d{2}:\d{2}(?:\.\d{1,3})?(?:[Zz]|[+-]\d{2}:\d{2})$/;
 
 /** `spec.validity`; undefined: without limits. */
 export function readValidity(value: unknown, findings: Findings): Validity | undefined {

@@ -126,7 +126,7 @@ export class FilterCache {
     }
   }
 
-  /** Encoding costs many times what telling two filters apart does; a change touches one of a set's six. */
+  /** Encoding costs many times what telling two filters apart does; a change touches one of a set's fourteen. */
   #resource(name: FilterName, typedConfig: TypedConfig): EncodedResource {
     const key = `${name}@${contentOf(typedConfig)}`;
     const known = this.#resources.get(key);

@@ -1,13 +1,12 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parseAllDocuments } from 'yaml';
-import { authzCommand } from '../../cmd/authz.ts';
 import { authzTestCommand } from '../../cmd/authz-test.ts';
-import { bootstrapCommand } from '../../cmd/bootstrap.ts';
 import { runInProcess } from '../harness/command.ts';
 import { root } from '../harness/paths.ts';
+import { Child } from '../harness/process.ts';
 
 const folder = `${root}docs/policies/`;
 const pages = readdirSync(folder).filter((name) => name.endsWith('.md'));
@@ -33,7 +32,8 @@ interface Page {
 }
 
 interface Command {
-  readonly words: readonly string[];
+  /** As it stands, its comment included. */
+  readonly line: string;
   /** As a comment behind the command says: `# exit 1`. */
   readonly exitCode: number;
 }
@@ -54,10 +54,7 @@ function read(name: string): Page {
     commands: blocks
       .filter(({ language }) => language === 'sh')
       .flatMap(({ body }) => body.replaceAll('\\\n', ' ').trim().split('\n'))
-      .map((line) => {
-        const [command = '', exitCode = '0'] = line.trim().split(/ +# exit /u);
-        return { words: command.split(/ +/u), exitCode: Number(exitCode) };
-      }),
+      .map((line) => ({ line: line.trim(), exitCode: Number(/ # exit (\d)$/u.exec(line)?.[1] ?? 0) })),
   };
 }
 
@@ -80,35 +77,31 @@ describe.each(pages)('docs/policies/%s', (name) => {
   });
 
   if (page.commands.length === 0) return;
-  it('has commands that do what is said', async () => {
+  it('has commands that do what is said, in a checkout', async () => {
     write(page);
-    let printed = '';
-    for (const { words, exitCode } of page.commands) {
-      const [, subject = '', ...rest] = words;
-      const args = rest.map((word) => (/^\w+\.yaml$/u.test(word) ? join(directory, word) : word));
-      process.exitCode = undefined;
-      if (subject === 'control-plane') continue; // A server: its flags are tested where it is started.
-      const command = subject === 'bootstrap' ? bootstrapCommand() : authzCommand();
-      expect(['bootstrap', 'authz']).toContain(subject);
-      const ran = await runInProcess(command, ...args);
-      expect(ran.exitCode ?? 0, `${words.join(' ')}\n${ran.err}`).toBe(exitCode);
-      printed += ran.out;
-      vi.restoreAllMocks();
-    }
-    for (const output of page.outputs) expect(printed).toContain(output);
-  });
-});
+    symlinkSync(`${root}cmd`, join(directory, 'cmd'));
+    // A server runs on: its flags are tested where it is started.
+    const commands = page.commands.filter(({ line }) => !line.startsWith('cmd/countersign control-plane '));
+    for (const { line } of commands) expect(line).toMatch(/^cmd\/countersign (?:authz|bootstrap) /u);
+    const script = commands.flatMap(({ line }) => [line, 'echo "exit $?" >&2']).join('\n');
+    const shell = new Child('sh', 'sh', ['-c', `cd '${directory}'\n${script}`]);
+    await shell.exited;
+    const { stdout, stderr } = shell;
+    const codes = [...stderr.matchAll(/^exit (\d+)$/gmu)].map(([, code]) => Number(code));
+    expect(codes, `${script}\n${stderr}`).toEqual(commands.map(({ exitCode }) => exitCode));
+    for (const output of page.outputs) expect(stdout).toContain(output);
+    // Every authorizer that a page declares is one that the sidecar can ask.
+    if (!script.includes('countersign bootstrap')) return;
+    for (const [, provider] of page.meshConfig.matchAll(/^ {2}- name: (\w+)$/gmu))
+      expect(stdout).toContain(`"countersign.authorizer.${provider}|`);
+  }, 120_000);
 
-it('the bootstrap of the page on authorizers knows both of them', async () => {
-  const page = read('external-authorizers.md');
-  const settings = write(page);
-  const words = page.commands.find((command) => command.words[1] === 'bootstrap')?.words ?? [];
-  const { out } = await runInProcess(
-    bootstrapCommand(),
-    ...words.slice(2).map((word) => (word === 'mesh.yaml' ? (settings[1] ?? '') : word)),
-  );
-  for (const name of ['opa|opa.policy.svc.cluster.local|9191', 'legacy|auth.shop.svc.cluster.local|8000'])
-    expect(out).toContain(`"countersign.authorizer.${name}"`);
+  it('says which file holds what before its first command', () => {
+    const text = readFileSync(folder + name, 'utf8');
+    const said = text.indexOf('`manifests.yaml` holds');
+    expect(said).toBeGreaterThan(0);
+    expect(said).toBeLessThan(text.indexOf('```'));
+  });
 });
 
 describe('docs/policies.md', () => {

@@ -8,7 +8,7 @@ import {
 } from '../../src/policy/index.ts';
 import { readManifests } from '../../src/sources/manifests/index.ts';
 import { checkCompiled } from './compiled.ts';
-import { demand, isMapping, list, mapping } from './reading.ts';
+import { demand, isMapping, knows, list, mapping } from './reading.ts';
 
 const settings: MeshSettings = {
   trustDomain: 'td',
@@ -131,11 +131,6 @@ function checkPolicy(policy: AuthorizationPolicy, rules: readonly unknown[], mac
   );
   for (const protocol of ['http', 'tcp'] as const)
     checkCompiled(policy, rules, machine.compile([policy], { protocol, settings }), protocol);
-}
-
-function knows(value: unknown, names: readonly string[]): void {
-  for (const name of Object.keys(mapping(value)))
-    demand(names.includes(name), `read a document with the unknown field ${name}`);
 }
 
 function count(lists: readonly unknown[]): number {

@@ -16,3 +16,9 @@ export function mapping(value: unknown): Readonly<Record<string, unknown>> {
 export function demand(holds: boolean, otherwise: string): asserts holds {
   if (!holds) throw new Error(otherwise);
 }
+
+/** @throws Error where a document with another field was read */
+export function knows(value: unknown, names: readonly string[]): void {
+  for (const name of Object.keys(mapping(value)))
+    demand(names.includes(name), `read a document with the unknown field ${name}`);
+}

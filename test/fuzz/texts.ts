@@ -64,17 +64,27 @@ function damage(text: string, { at, length, how, by }: Cut): string {
   }
 }
 
-type Change = {
+interface Change {
   readonly at: number;
   readonly by: unknown;
   readonly how: 'value' | 'name' | 'remove' | 'add';
-};
+}
 
 /** Still YAML, with wrong types, unknown names, and parts missing. */
 function damagedValue(): fc.Arbitrary<string> {
   const values: unknown[] = SEEDS.flatMap((seed) =>
     parseAllDocuments(seed, { merge: true }).map((each): unknown => each.toJS()),
   );
+  return fc
+    .tuple(damaged(values, { least: 1 }), fc.boolean())
+    .map(([changed, asJson]) => (asJson ? JSON.stringify(changed) : stringify(changed)));
+}
+
+/** One of several values, with wrong types, unknown names, and parts missing. */
+export function damaged(
+  values: readonly unknown[],
+  { least }: { readonly least: number },
+): fc.Arbitrary<unknown> {
   const change: fc.Arbitrary<Change> = fc.record({
     at: place,
     how: fc.constantFrom('value', 'name', 'remove', 'add'),
@@ -99,11 +109,11 @@ function damagedValue(): fc.Arbitrary<string> {
     ),
   });
   return fc
-    .tuple(fc.constantFrom(...values), fc.array(change, { minLength: 1, maxLength: 4 }), fc.boolean())
-    .map(([value, changes, asJson]) => {
+    .tuple(fc.constantFrom(...values), fc.array(change, { minLength: least, maxLength: 4 }))
+    .map(([value, changes]) => {
       const changed = structuredClone(value);
       for (const each of changes) apply(changed, each);
-      return asJson ? JSON.stringify(changed) : stringify(changed);
+      return changed;
     });
 }
 

@@ -1,6 +1,5 @@
 import { digestOfMeaning, sorted } from '../digest.ts';
 import { Findings } from '../findings.ts';
-import type { ParseOptions } from '../parse.ts';
 import { readAuthnDocument } from './document.ts';
 import { readJwtRules } from './jwt-rules.ts';
 import type { ParsedRequestAuthentication, RequestAuthentication } from './types.ts';
@@ -9,10 +8,7 @@ import type { ParsedRequestAuthentication, RequestAuthentication } from './types
  * Checks one RequestAuthentication document, as `parseAuthorizationPolicy` does its own. Any error refuses the whole
  * document. Never throws.
  */
-export function parseRequestAuthentication(
-  document: unknown,
-  _options: ParseOptions = {},
-): ParsedRequestAuthentication {
+export function parseRequestAuthentication(document: unknown): ParsedRequestAuthentication {
   const findings = new Findings();
   const read = readAuthnDocument(document, 'RequestAuthentication', ['jwtRules'], findings);
   if (read === undefined) return { ok: false, issues: findings.issues };

@@ -1,3 +1,4 @@
+import { satisfies } from '../labels.ts';
 import { termsOf } from '../lint.ts';
 import type { Selecting } from '../select.ts';
 import type { AuthorizationPolicy, Issue, MeshSettings } from '../types.ts';
@@ -66,7 +67,7 @@ function beaten(
       other !== policy &&
       other.namespace === policy.namespace &&
       reachOf(other, settings) === reach &&
-      (within(other, policy) || within(policy, other)) &&
+      (satisfies(other.selector, policy.selector) || satisfies(policy.selector, other.selector)) &&
       byAge(other, policy) < 0,
   );
   if (winner === undefined) return [];
@@ -82,12 +83,5 @@ function meet(a: Selecting, b: Selecting, { rootNamespace, shareAny }: AuthnSurr
     return false;
   return Object.entries(a.selector).every(
     ([name, value]) => !Object.hasOwn(b.selector, name) || b.selector[name] === value,
-  );
-}
-
-/** Whether each pod of the one is a pod of the other. */
-function within(inner: Selecting, outer: Selecting): boolean {
-  return Object.entries(outer.selector).every(
-    ([name, value]) => Object.hasOwn(inner.selector, name) && inner.selector[name] === value,
   );
 }
