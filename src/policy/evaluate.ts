@@ -82,15 +82,22 @@ export class Evaluator {
     this.#peer = peer;
   }
 
-  /** Looks at those rules only that may match the request, and explains a denial when `nearest` or `reason` is read. */
-  decide(request: Request): Decision {
+  /**
+   * Looks at those rules only that may match the request, and explains a denial when `nearest` or `reason` is read.
+   *
+   * @param verified the request behind the verification of its token, as all rules but those of CUSTOM see it
+   */
+  decide(request: Request, verified: Request = request): Decision {
     const turnedAway = this.#peer && peerRefusal(this.#peer, request);
     if (turnedAway !== undefined) return unheard(turnedAway);
-    const facts = factsOf(request, this.#escapedSlashes, this.#nowMs);
+    const sent = factsOf(request, this.#escapedSlashes, this.#nowMs);
+    const facts = verified === request ? sent : factsOf(verified, this.#escapedSlashes, this.#nowMs);
+    if (typeof sent === 'string') return unheard(sent);
     if (typeof facts === 'string') return unheard(facts);
     const { enforced, shadow, kinds } = this.#courtsFor(request.protocol);
     const hearing: Hearing = { facts, shown: shownBy(facts, kinds) };
-    const asking = first(enforced.custom, hearing);
+    const before = sent === facts ? hearing : { facts: sent, shown: shownBy(sent, kinds) };
+    const asking = first(enforced.custom, before);
     const refused: Outcome | undefined =
       asking && request.authorizerSays === 'DENY'
         ? { verdict: 'DENY', decidedBy: asking.ref, judge: asking }
@@ -99,7 +106,7 @@ export class Evaluator {
     const would = shadow && (refused ?? this.#judge(shadow, hearing));
     const denied = outcome.verdict === 'DENY' && outcome.judge === undefined;
     const nearest = once(() => (denied ? nearestOf(enforced.rules.allow, facts) : undefined));
-    const doubt = once(() => undecided(request, facts, enforced.rules));
+    const doubt = once(() => undecided(request, { sent, facts }, enforced.rules));
     const reason = (): string => this.#reason(outcome, enforced, nearest());
     return {
       verdict: outcome.verdict,

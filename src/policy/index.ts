@@ -43,4 +43,5 @@ export { parsePeerAuthentication } from './authn/peer-authentication.ts';
 export { resolvePeerModes } from './authn/peer-modes.ts';
 export { parseRequestAuthentication } from './authn/request-authentication.ts';
 export { lintAuthn, type AuthnIssue, type AuthnSurroundings } from './authn/surroundings.ts';
+export { verifiedRequest, type TakenToken } from './authn/verified-request.ts';
 export { tokenSeen, type TokenSeen } from './authn/token-seen.ts';

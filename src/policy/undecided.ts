@@ -12,19 +12,28 @@ export interface Rules {
   readonly open: boolean;
 }
 
+/** A request as CUSTOM rules see it, and as all others do. */
+interface Heard {
+  readonly sent: Facts;
+  readonly facts: Facts;
+}
+
 /**
  * The rule by which a request could as well get the other verdict, once it said what it leaves out. An ALLOW rule that
  * asks for something that is left out does not match: nobody gets in for having said too little.
  */
 export function undecided(
   request: Request,
-  facts: Facts,
+  { sent, facts }: Heard,
   { custom, deny, allow, open }: Rules,
 ): Decision['undecided'] {
   const unsaid = unsaidIn(request);
   if (unsaid.size === 0) return undefined;
   const judged = (list: readonly Judge[], bound: (rule: Rule) => Rule | undefined): Judge | undefined =>
-    list.find(({ policy, scoped }) => scoped !== undefined && testOf(policy, bound(scoped))(facts));
+    list.find(
+      ({ policy, scoped }) =>
+        scoped !== undefined && testOf(policy, bound(scoped))(list === custom ? sent : facts),
+    );
   const surely = (list: readonly Judge[]): boolean =>
     judged(list, (rule) => atLeast(rule, unsaid)) !== undefined;
   const maybe = (list: readonly Judge[]): Judge | undefined =>

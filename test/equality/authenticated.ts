@@ -1,13 +1,11 @@
-import { tokenSeen, type JwtRule, type RequestAuthentication } from '../../src/policy/index.ts';
+import {
+  tokenSeen,
+  type JwtRule,
+  type RequestAuthentication,
+  type TakenToken,
+} from '../../src/policy/index.ts';
 import type { Asked, Token, TokenPlace } from './case.ts';
 import { keyMark, tokenText } from './envoy/tokens.ts';
-
-/** A request as the rules see it behind the verification of its tokens. */
-export interface Authenticated {
-  readonly claims: unknown;
-  readonly headers: Asked['headers'];
-  readonly path: string;
-}
 
 /** What a request carries besides what it was asked for: its tokens. */
 export function withTokens({ headers, path, tokens = [] }: Asked): Pick<Asked, 'headers' | 'path'> {
@@ -28,41 +26,26 @@ export function withTokens({ headers, path, tokens = [] }: Asked): Pick<Asked, '
 
 /**
  * What RequestAuthentications mean, once more and without Envoy in mind: a request has no token where the rules look,
- * or one, which a rule that looks there takes. undefined: it is answered 401.
+ * or one, which a rule that looks there takes.
  */
 export function authenticate(
-  asked: Asked,
+  { tokens = [] }: Asked,
   policies: readonly RequestAuthentication[],
-): Authenticated | undefined {
+): TakenToken | 'none' | 'refused' {
   const rules = policies.flatMap(({ jwtRules }) => jwtRules);
-  const sent = { claims: undefined, ...withTokens(asked) };
   const places = uniquePlaces(rules.flatMap(placesOf));
   const found = places.flatMap((place) =>
-    (asked.tokens ?? []).filter((token) => liesAt(token, place)).map((token) => ({ place, token })),
+    tokens.filter((token) => liesAt(token, place)).map((token) => ({ place, token })),
   );
-  const output = new Set(rules.flatMap(outputsOf));
-  const cleared = sent.headers.filter(([name]) => !output.has(name.toLowerCase()));
   const [first, ...others] = found;
-  if (first === undefined) return { ...sent, headers: cleared };
-  if (others.length > 0) return undefined;
+  if (first === undefined) return 'none';
+  if (others.length > 0) return 'refused';
   const { place, token } = first;
   const taker = rules.find((rule) => placesOf(rule).some((each) => same(each, place)) && takes(rule, token));
   const wrapped = place.kind === 'header' && place.prefix !== prefixOf(token.place);
-  if (taker === undefined || wrapped || token.time !== 'good') return undefined;
+  if (taker === undefined || wrapped || token.time !== 'good') return 'refused';
   const seen = tokenSeen(token.claims, [{ ...NOWHERE, jwtRules: [taker] }]);
-  if (!seen.seen) return undefined;
-  const kept = (name: string): boolean =>
-    taker.forwardOriginalToken || place.kind !== 'header' || name.toLowerCase() !== place.name;
-  const written = taker.outputClaimToHeaders.flatMap(({ header, claim }): [string, string][] => {
-    const value = token.claims[claim];
-    return typeof value === 'string' ? [[header, value]] : [];
-  });
-  const stripped = place.kind === 'param' && !taker.forwardOriginalToken;
-  return {
-    claims: seen.claims,
-    headers: [...cleared.filter(([name]) => kept(name)), ...written],
-    path: stripped ? asked.path : sent.path,
-  };
+  return seen.seen ? seen : 'refused';
 }
 
 const NOWHERE = {
@@ -72,11 +55,6 @@ const NOWHERE = {
   selector: {},
   digest: '',
 } as const;
-
-function outputsOf({ outputClaimToHeaders, outputPayloadToHeader }: JwtRule): string[] {
-  const payload = outputPayloadToHeader === undefined ? [] : [outputPayloadToHeader];
-  return [...payload, ...outputClaimToHeaders.map(({ header }) => header)];
-}
 
 function takes(rule: JwtRule, { claims, key }: Token): boolean {
   if (rule.keys.kind !== 'inline' || !rule.keys.jwks.includes(keyMark(key))) return false;

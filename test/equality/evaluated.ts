@@ -8,6 +8,7 @@ import {
   policiesFor,
   renderIssues,
   ruleName,
+  verifiedRequest,
   type AuthorizationPolicy,
   type CompiledFilters,
   type CompileOptions,
@@ -78,21 +79,18 @@ export class EvaluatedSet {
     const here = { ...inThisRun(asked, this.port), tokens: asked.tokens ?? [] };
     const { protocol } = this.set;
     const sent = requestOf({ ...here, ...withTokens(here) }, protocol, this.port);
-    // CUSTOM comes before tokens are looked at, and headers cleared; all other rules come behind.
     const first = this.#evaluator.decide(sent);
     // A reason takes time to find: it is read where the request looks as if it were refused.
     if (looksOdd(sent) && first.reason.includes('Envoy answers 400')) return { verdict: 'REFUSED' };
     const { asks } = first;
     const authorizerSays = asks && answerOf(asks.provider, asked);
     const verifies = this.authentications.length > 0 && authorizerSays !== 'DENY';
-    const seen = verifies ? authenticate(here, this.authentications) : undefined;
-    if (verifies && seen === undefined) return { verdict: 'UNAUTHENTICATED', asked: nameOf(asks?.rule) };
-    const behind = seen && { path: seen.path, headers: seen.headers, claims: seen.claims as Asked['claims'] };
-    const request = behind === undefined ? sent : requestOf({ ...here, ...behind }, protocol, this.port);
-    const { verdict, decidedBy, audited, shadow } = this.#evaluator.decide({
-      ...request,
-      authorizerSays: authorizerSays ?? 'ALLOW',
-    });
+    const token = verifies ? authenticate(here, this.authentications) : 'none';
+    if (token === 'refused') return { verdict: 'UNAUTHENTICATED', asked: nameOf(asks?.rule) };
+    const stated = { ...sent, authorizerSays: authorizerSays ?? 'ALLOW' };
+    const taken = token === 'none' ? undefined : token;
+    const behind = verifies ? verifiedRequest(stated, this.authentications, taken) : stated;
+    const { verdict, decidedBy, audited, shadow } = this.#evaluator.decide(stated, behind);
     return {
       verdict,
       rule: nameOf(decidedBy),

@@ -3,6 +3,7 @@ import { policiesFor } from '../select.ts';
 import type { AuthorizationPolicy, Decision, MeshSettings, Request, Target } from '../types.ts';
 import { peerRefusal, resolvePeerModes } from './peer-modes.ts';
 import { tokenSeen } from './token-seen.ts';
+import { verifiedRequest } from './verified-request.ts';
 import type { PeerAuthentication, RequestAuthentication } from './types.ts';
 
 /** All documents of a mesh. */
@@ -34,11 +35,13 @@ export function judge(
   const peer = resolvePeerModes(reaching, target, settings);
   const policies = policiesFor(documents.policies, target, settings);
   const evaluator = new Evaluator(policies, { settings, nowMs, peer });
-  const { claims, ...bare } = request;
-  if (claims === undefined || request.protocol === 'tcp') return evaluator.decide(request);
-  const token = tokenSeen(claims, policiesFor(documents.requestAuthentications, target, settings));
-  if (token.seen) return evaluator.decide({ ...request, claims: token.claims });
-  const decision = evaluator.decide(bare);
+  if (request.protocol === 'tcp') return evaluator.decide(request);
+  const verifying = policiesFor(documents.requestAuthentications, target, settings);
+  const { claims } = request;
+  const token = claims === undefined ? undefined : tokenSeen(claims, verifying);
+  const taken = token?.seen === true ? token : undefined;
+  const decision = evaluator.decide(request, verifiedRequest(request, verifying, taken));
+  if (token === undefined || token.seen) return decision;
   if (peerRefusal(peer, request) !== undefined) return decision;
   const { asks, shadow, nearest } = decision;
   const question = asks && { asks };

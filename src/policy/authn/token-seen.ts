@@ -1,9 +1,10 @@
 import { isFields } from '../shape.ts';
+import type { TakenToken } from './verified-request.ts';
 import type { JwtRule, RequestAuthentication } from './types.ts';
 
 export type TokenSeen =
   /** `claims`: as the rules see them, texts that are lists cut at spaces. */
-  | { readonly seen: true; readonly claims: unknown }
+  | ({ readonly seen: true } & TakenToken)
   /** `refused`: Envoy answers 401, where it looks at the token. */
   | { readonly seen: false; readonly refused: boolean; readonly why: string };
 
@@ -27,7 +28,8 @@ export function tokenSeen(claims: unknown, policies: readonly RequestAuthenticat
   }
   const audiences = textsOf(claims['aud']);
   const rule = ofIssuer.find((each) => fits(each, audiences));
-  if (rule !== undefined) return { seen: true, claims: cut(claims, splitClaims(rule)) };
+  if (rule !== undefined)
+    return { seen: true, rule, payload: claims, claims: cut(claims, splitClaims(rule)) };
   const asked = [...new Set(ofIssuer.flatMap((each) => each.audiences))].join(', ');
   return refused(
     `the token is for ${audiences.length === 0 ? 'no audience' : audiences.join(', ')}, and the workload's rules for ${issuer} ask for ${asked}`,
