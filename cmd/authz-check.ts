@@ -7,6 +7,7 @@ import {
   judge,
   parseTime,
   ruleName,
+  selectiveOf,
   type Decision,
   type Protocol,
   type Request,
@@ -96,19 +97,16 @@ export function authzCheckCommand(): Command {
 /** @throws Error where the answer depends on labels that nobody gave: a DENY that selects by them would be lost */
 function labelsOf(
   { to, labels }: Flags,
-  { pods, policies, requestAuthentications, peerAuthentications }: AuthzInput,
-  { rootNamespace }: MeshSettings,
+  input: AuthzInput,
+  settings: MeshSettings,
 ): Readonly<Record<string, string>> {
   const name = `${to.namespace}/${to.name}`;
-  const pod = pods.get(name);
+  const pod = input.pods.get(name);
   if (pod === undefined) {
-    const selective = [...policies, ...requestAuthentications, ...peerAuthentications].find(
-      ({ namespace, selector }) =>
-        (namespace === to.namespace || namespace === rootNamespace) && Object.keys(selector).length > 0,
-    );
+    const selective = selectiveOf(input, to.namespace, settings);
     if (labels === undefined && selective !== undefined) {
       throw new Error(
-        `there is no Pod ${name} in the manifests, and ${selective.namespace}/${selective.name} selects by labels: add the Pod, or give its labels by --labels k=v,...`,
+        `there is no Pod ${name} in the manifests, and ${selective} selects by labels: add the Pod, or give its labels by --labels k=v,...`,
       );
     }
     if (labels !== undefined) {

@@ -26,12 +26,6 @@ export function authzTestCommand(): Command {
       const input = await readPolicies(flags, settings);
       const { pods } = input;
       const known = await readCases(flags.test, settings.trustDomain);
-      for (const { each, file, line } of known) {
-        if (each.labels === undefined && !pods.has(`${each.namespace}/${each.pod}`))
-          process.stderr.write(
-            `note: ${file}:${line}: no Pod ${each.namespace}/${each.pod} in the manifests; it is taken to have no labels\n`,
-          );
-      }
       const world = {
         ...input,
         settings,

@@ -96,9 +96,16 @@ describe('runCase', () => {
       ],
       [
         false,
-        "expected ALLOW, got DENY: no ALLOW policy selects the workload; the mesh's default action is deny",
+        'could not tell: there is no Pod shop/other in the manifests, and shop/p selects by labels: add the Pod, or give its labels by labels',
       ],
     ]);
+    const unknown = { ...simple, to: 'shop/other', expect: 'deny' };
+    expect(run([cart], unknown, { ...unknown, labels: {} }).map(({ passed }) => passed)).toEqual([
+      false,
+      true,
+    ]);
+    // Another namespace's policies do not reach it, so its labels cannot matter.
+    expect(run([cart], { ...unknown, to: 'elsewhere/any' })[0]?.passed).toBe(true);
     expect(run([cart], { ...simple, to: 'shop/other', labels: { app: 'cart' } })[0]?.passed).toBe(true);
   });
 

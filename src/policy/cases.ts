@@ -12,8 +12,8 @@ export interface PolicyCase {
   /** Path of the case in its document: `cases[3]`. */
   readonly path: string;
   readonly namespace: string;
-  /** The called pod by name, or the labels that it would have. */
-  readonly pod: string | undefined;
+  /** The called pod by name, and the labels that it would have. */
+  readonly pod: string;
   readonly labels: Readonly<Record<string, string>> | undefined;
   readonly request: Request;
   readonly expect: 'ALLOW' | 'DENY';
@@ -79,12 +79,31 @@ export interface CaseWorld extends Documents, Circumstances {
   readonly labelsOf: (namespace: string, pod: string) => Readonly<Record<string, string>> | undefined;
 }
 
+/** `namespace/name` of a document that reaches a namespace, and there only some pods. */
+export function selectiveOf(
+  { policies, requestAuthentications, peerAuthentications }: Documents,
+  namespace: string,
+  { rootNamespace }: Pick<MeshSettings, 'rootNamespace'>,
+): string | undefined {
+  const found = [...policies, ...requestAuthentications, ...peerAuthentications].find(
+    (each) =>
+      (each.namespace === namespace || each.namespace === rootNamespace) &&
+      Object.keys(each.selector).length > 0,
+  );
+  return found && `${found.namespace}/${found.name}`;
+}
+
 export function runCase(each: PolicyCase, world: CaseWorld): CaseResult {
   const { namespace, pod, request, by } = each;
-  const labels = each.labels ?? (pod === undefined ? undefined : world.labelsOf(namespace, pod)) ?? {};
-  const decision = judge(world, { namespace, labels }, request, world);
+  const labels = each.labels ?? world.labelsOf(namespace, pod);
+  const decision = judge(world, { namespace, labels: labels ?? {} }, request, world);
   const { verdict, decidedBy, reason, asks, undecided } = decision;
   const result = (message: string): CaseResult => ({ case: each, passed: message === '', decision, message });
+  const selective = labels === undefined ? selectiveOf(world, namespace, world.settings) : undefined;
+  if (selective !== undefined)
+    return result(
+      `could not tell: there is no Pod ${namespace}/${pod} in the manifests, and ${selective} selects by labels: add the Pod, or give its labels by labels`,
+    );
   if (undecided !== undefined) return result(couldNotTell(undecided, FIELDS));
   if (verdict !== each.expect) return result(`expected ${each.expect}, got ${verdict}: ${reason}`);
   if (verdict === 'ALLOW' && asks !== undefined && request.authorizerSays === undefined)

@@ -20,6 +20,7 @@ export type { ExtAuthzFilter, HttpRbac, RbacFilter, RbacPolicy, RbacRules, TcpRb
 export {
   parseCases,
   runCase,
+  selectiveOf,
   type CaseResult,
   type CaseWorld,
   type ParsedCases,
