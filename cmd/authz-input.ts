@@ -1,5 +1,6 @@
 import { loadManifests, type Manifest, type ManifestProblem } from '../src/sources/manifests/index.ts';
 import {
+  nearestName,
   parseAuthorizationPolicy,
   parsePeerAuthentication,
   parseRequestAuthentication,
@@ -79,15 +80,15 @@ export async function readAuthzInput(
     AuthorizationPolicy: policies.read,
     RequestAuthentication: requestAuthentications.read,
     PeerAuthentication: peerAuthentications.read,
-    Pod: (manifest) => {
-      addPod(manifest, pods);
-      others.push(manifest);
-    },
   };
   for (const manifest of documents) {
     const kind = String(manifest.value['kind']);
     if (Object.hasOwn(readers, kind)) readers[kind]?.(manifest);
-    else others.push(manifest);
+    else if (isOurs(manifest)) findings.push(findingAt(manifest, unknownKind(manifest)));
+    else {
+      if (kind === 'Pod') addPod(manifest, pods);
+      others.push(manifest);
+    }
   }
   return {
     policies: [...policies.known.values()],
@@ -96,6 +97,26 @@ export async function readAuthzInput(
     ...{ manifestOf, pods, others, findings },
     failed: findings.some(({ severity }) => severity === 'error'),
   };
+}
+
+const GROUPS: ReadonlySet<string> = new Set<AuthorizationPolicy['apiGroup']>([
+  'security.countersign.dev',
+  'security.istio.io',
+]);
+const KINDS = ['AuthorizationPolicy', 'RequestAuthentication', 'PeerAuthentication'];
+
+function isOurs({ value }: Manifest): boolean {
+  const version = value['apiVersion'];
+  return typeof version === 'string' && GROUPS.has(version.split('/')[0] ?? '');
+}
+
+/** Passed over, it would be a policy that its author believes to hold. */
+function unknownKind({ value }: Manifest): Issue {
+  const found = String(value['kind']);
+  const nearest = nearestName(found, KINDS);
+  const hint = nearest === undefined ? `allowed: ${KINDS.join(', ')}` : `did you mean ${nearest}?`;
+  const message = `unknown kind ${JSON.stringify(found)} of ${String(value['apiVersion'])}; ${hint}`;
+  return { severity: 'error', path: 'kind', message };
 }
 
 type Outcome<T> =

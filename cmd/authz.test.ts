@@ -263,6 +263,22 @@ spec: {action: DENY, rules: [${rule}]}
     expect(exitCode).toBe(2);
   });
 
+  it.each([
+    ['AuthorizationPolcy', 'security.countersign.dev/v1', /did you mean AuthorizationPolicy\?/],
+    ['Peerauthentication', 'security.istio.io/v1beta1', /did you mean PeerAuthentication\?/],
+    ['Pod', 'security.istio.io', /allowed: AuthorizationPolicy, RequestAuthentication/],
+    ['Gateway', 'security.istio.io/v1', /allowed: AuthorizationPolicy, RequestAuthentication/],
+  ])('passes over no %s of %s', async (kind, apiVersion, hint) => {
+    const metadata = 'metadata: {name: x, namespace: shop}';
+    await writeFile(file, `${manifests}---\napiVersion: ${apiVersion}\nkind: ${kind}\n${metadata}\n`);
+    const { out, err, exitCode } = await check('--to', 'shop/cart-0', '--from', web, '--path', '/api/x');
+    expect([out, exitCode]).toEqual(['', 2]);
+    expect(err).toMatch(
+      new RegExp(`^error .*shop.yaml:\\d+ kind: unknown kind "${kind}" of ${apiVersion}; `),
+    );
+    expect(err).toMatch(hint);
+  });
+
   it('refuses two policies of one name', async () => {
     await writeFile(join(directory, 'again.yaml'), manifests);
     const { err, exitCode } = await runInProcess(authzCheckCommand(), '-f', directory, '--to', 'shop/cart-0');

@@ -1,6 +1,7 @@
 export type * from './types.ts';
 export type * from './authn/types.ts';
 export { renderIssues } from './findings.ts';
+export { nearestName } from './nearest.ts';
 export { missingServiceAccounts } from './lint.ts';
 export { lintTogether, unknownSources, type PolicyIssue, type Surroundings } from './surroundings.ts';
 export { parseAuthorizationPolicy, type ParseOptions } from './parse.ts';

@@ -65,6 +65,21 @@ describe('readManifests', () => {
     ]);
   });
 
+  it('loses nothing of a List without saying so', () => {
+    const nested = 'kind: List\nitems:\n- kind: A\n- kind: List\n  items:\n  - kind: B\n';
+    expect(readManifests(nested, 'l.yaml').problems).toEqual([
+      {
+        ...{ file: 'l.yaml', line: 4, field: 'items[1]' },
+        message: 'a List in a List: write its objects into the outer one',
+      },
+    ]);
+    for (const text of ['kind: List\nitem:\n- kind: A\n', 'kind: List\nitems: {kind: A}\n']) {
+      const { documents, problems } = readManifests(text, 'l.yaml');
+      expect(documents).toEqual([]);
+      expect(problems[0]?.message).toMatch(/expected a list of the List's objects, found (nothing|a object)/);
+    }
+  });
+
   it('reads JSON', () => {
     const { documents, problems } = readManifests('{\n"kind": "Pod",\n"metadata": {"name": "a"}}', 'a.json');
     expect(problems).toEqual([]);

@@ -131,9 +131,19 @@ function objectsOf(
   }
   const lineOf = (path: FieldPath): number => lineAt(document, fieldSteps(path), lines) ?? line;
   const items = value['items'];
-  if (value['kind'] !== 'List' || !Array.isArray(items)) return [{ value, file, line, lineOf }];
+  if (value['kind'] !== 'List') return [{ value, file, line, lineOf }];
+  if (!Array.isArray(items)) {
+    const message = `expected a list of the List's objects, found ${items === undefined ? 'nothing' : nameOf(items)}`;
+    problems.push({ file, line: lineOf('items'), field: 'items', message });
+    return [];
+  }
   return items.flatMap((item: unknown, index) => {
     const prefix = `items[${index}]`;
+    if (isObject(item) && item['kind'] === 'List') {
+      const message = 'a List in a List: write its objects into the outer one';
+      problems.push({ file, line: lineOf(prefix), field: prefix, message });
+      return [];
+    }
     if (isObject(item)) {
       return [
         {
