@@ -79,7 +79,6 @@ export class EvaluatedSet {
     const here = { ...inThisRun(asked, this.port), tokens: asked.tokens ?? [] };
     const { protocol } = this.set;
     const sent = requestOf({ ...here, ...withTokens(here) }, protocol, this.port);
-    // CUSTOM comes before tokens are looked at, and headers cleared; all other rules come behind.
     const first = this.#evaluator.decide(sent);
     // A reason takes time to find: it is read where the request looks as if it were refused.
     if (looksOdd(sent) && first.reason.includes('Envoy answers 400')) return { verdict: 'REFUSED' };
