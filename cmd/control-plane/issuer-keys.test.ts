@@ -12,10 +12,10 @@ it('shows URIs of keys without their user and query, which may hold a secret', (
     audit: { record: say },
     metrics: { jwksLastGood: { set: say }, jwksFailures: { inc: say } },
   } as unknown as Witnesses;
-  const { fetched, failed } = observerOf(witnesses);
+  const observer = observerOf(witnesses);
   for (const uri of ['https://me:secret@idp.example:8443/keys?apikey=secret#secret', 'secret']) {
-    fetched(uri, { keys: 1, changed: true, secrets: ['keys[0]'], unused: [] });
-    failed(uri, 'Status 500', { lastGoodAtMs: undefined, nextTryMs: 0 });
+    observer.fetched(uri, { keys: 1, changed: true, secrets: ['keys[0]'], unused: [] });
+    observer.failed(uri, 'Status 500', { lastGoodAtMs: undefined, nextTryMs: 0 });
   }
   const text = JSON.stringify(said);
   expect(said).toHaveLength(14);
