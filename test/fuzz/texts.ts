@@ -76,8 +76,11 @@ function damagedValue(): fc.Arbitrary<string> {
     parseAllDocuments(seed, { merge: true }).map((each): unknown => each.toJS()),
   );
   return fc
-    .tuple(damaged(values, { least: 1 }), fc.boolean())
-    .map(([changed, asJson]) => (asJson ? JSON.stringify(changed) : stringify(changed)));
+    .tuple(fc.constantFrom(...values), fc.array(changes(), { minLength: 1, maxLength: 4 }), fc.boolean())
+    .map(([value, made, asJson]) => {
+      const changed = changedBy(value, made);
+      return asJson ? JSON.stringify(changed) : stringify(changed);
+    });
 }
 
 /** One of several values, with wrong types, unknown names, and parts missing. */
@@ -85,7 +88,19 @@ export function damaged(
   values: readonly unknown[],
   { least }: { readonly least: number },
 ): fc.Arbitrary<unknown> {
-  const change: fc.Arbitrary<Change> = fc.record({
+  return fc
+    .tuple(fc.constantFrom(...values), fc.array(changes(), { minLength: least, maxLength: 4 }))
+    .map(([value, made]) => changedBy(value, made));
+}
+
+function changedBy(value: unknown, made: readonly Change[]): unknown {
+  const changed = structuredClone(value);
+  for (const each of made) apply(changed, each);
+  return changed;
+}
+
+function changes(): fc.Arbitrary<Change> {
+  return fc.record({
     at: place,
     how: fc.constantFrom('value', 'name', 'remove', 'add'),
     by: fc.oneof(
@@ -108,13 +123,6 @@ export function damaged(
       fc.jsonValue({ maxDepth: 2 }),
     ),
   });
-  return fc
-    .tuple(fc.constantFrom(...values), fc.array(change, { minLength: least, maxLength: 4 }))
-    .map(([value, changes]) => {
-      const changed = structuredClone(value);
-      for (const each of changes) apply(changed, each);
-      return changed;
-    });
 }
 
 function apply(root: unknown, { at, by, how }: Change): void {
