@@ -13,9 +13,8 @@ interface Container {
 }
 
 const everything: Values = {
-  replicas: 2,
-  sharedAuthority: { enabled: true },
-  webhook: { enabled: true },
+  replicas: 3,
+  webhook: { timeoutSeconds: 7 },
   monitoring: { serviceMonitor: { enabled: true, labels: { release: 'prometheus' } } },
   networkPolicy: {
     metricsFrom: [{ namespaceSelector: { matchLabels: { name: 'monitoring' } } }],
@@ -59,8 +58,11 @@ describe('the chart', () => {
       'Deployment countersign',
       'NetworkPolicy countersign',
       'PodDisruptionBudget countersign',
+      'Role countersign',
+      'RoleBinding countersign',
       'Service countersign',
       'ServiceAccount countersign',
+      'ValidatingWebhookConfiguration countersign-countersign-system',
     ]);
   });
 
@@ -68,6 +70,7 @@ describe('the chart', () => {
     [{ crds: { install: false } }, 'CustomResourceDefinition'],
     [{ networkPolicy: { enabled: false } }, 'NetworkPolicy'],
     [{ podDisruptionBudget: { enabled: false } }, 'PodDisruptionBudget'],
+    [{ webhook: { enabled: false } }, 'ValidatingWebhookConfiguration'],
   ])('leaves out what %j says', async (values, kind) => {
     expect((await render(values)).map((object) => object.kind)).not.toContain(kind);
   });
@@ -81,11 +84,13 @@ describe('the chart', () => {
     }
   });
 
-  it('has one set of ports in pod, Service and NetworkPolicy', () => {
+  it('has one set of ports in flags, pod, Service and NetworkPolicy', async () => {
     for (const [objects, ports] of [
-      [preset, { 'grpc-xds': 15_012, 'http-admin': 15_014 }],
-      [full, { 'grpc-xds': 15_012, 'http-admin': 15_014, 'https-webhook': 15_017 }],
+      [await render({ webhook: { enabled: false } }), { 'grpc-xds': 15_012, 'http-admin': 15_014 }],
+      [preset, { 'grpc-xds': 15_012, 'http-admin': 15_014, 'https-webhook': 15_017 }],
     ] as const) {
+      const listens = podOf(objects).containers[0].args.filter((arg) => /:\d+$/u.test(arg));
+      expect(listens.map((arg) => Number(arg.split(':').at(-1)))).toEqual(Object.values(ports));
       const container = podOf(objects).containers[0].ports;
       expect(Object.fromEntries(container.map(({ name, containerPort }) => [name, containerPort]))).toEqual(
         ports,
@@ -99,7 +104,42 @@ describe('the chart', () => {
       };
       const named = policy.ingress.flatMap((rule) => rule.ports.map(({ port }) => port));
       for (const port of named) expect(Object.keys(ports)).toContain(port);
+      expect(named.includes('https-webhook')).toBe('https-webhook' in ports);
     }
+  });
+
+  it('lets any address reach the webhook: the API server is no pod that a NetworkPolicy could select', () => {
+    const { ingress } = only(preset, 'NetworkPolicy')['spec'] as { ingress: readonly object[] };
+    expect(ingress).toContainEqual({ ports: [{ port: 'https-webhook', protocol: 'TCP' }] });
+  });
+
+  it('runs two replicas that know their namespace, with rights to what they share under its names', () => {
+    expect(only(preset, 'Deployment')['spec']).toMatchObject({ replicas: 2 });
+    expect(podOf(preset).containers[0].args).toContain(`--namespace=${namespace}`);
+    const names = (objects: readonly KubeObject[]): readonly string[] =>
+      (objects as readonly { rules?: readonly Rule[] }[])
+        .flatMap(({ rules = [] }) => rules)
+        .flatMap(({ resourceNames = [] }) => resourceNames)
+        .toSorted();
+    expect(names(preset)).toEqual([
+      'countersign',
+      'countersign-cluster.local',
+      'countersign-countersign-system',
+      'countersign-root',
+      'countersign-trust-bundle',
+      'countersign-trust-bundle',
+    ]);
+  });
+
+  it('may write a ClusterTrustBundle of its own trust domain alone', async () => {
+    const { rules } = only(await render({ trustDomain: 'prod.example' }), 'ClusterRole') as unknown as {
+      rules: readonly Rule[];
+    };
+    const named = rules.filter(({ resources }) => resources.includes('clustertrustbundles'));
+    expect(named.map(({ resourceNames }) => resourceNames)).toEqual([
+      undefined,
+      ['countersign-prod.example'],
+    ]);
   });
 
   it('takes the image by digest before the tag', () => {
@@ -151,7 +191,7 @@ describe('the chart', () => {
     [{ image: { digest: 'sha256:abc' } }, /digest.*does not match pattern/su],
     [{ networkPolicy: { apiServer: { cidrs: ['everywhere'] } } }, /cidrs\/0.*does not match pattern/su],
     [{ extraArgs: ['serve'] }, /extraArgs\/0.*does not match pattern/su],
-    [{ replicas: 2 }, /replicas: more than one needs sharedAuthority\.enabled/u],
+    [{ sharedAuthority: { enabled: true } }, /additional properties? 'sharedAuthority' not allowed/u],
   ])('refuses %j and says why', async (values, message) => {
     await expect(render(values)).rejects.toThrow(message);
   });

@@ -1,9 +1,12 @@
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { at } from '../cluster/api-client.ts';
 import { TestCluster } from '../cluster/cluster.ts';
 import { root } from '../harness/paths.ts';
 import { commandsOf, examplePod, page } from './page.ts';
+import { startReplicas, type Replica } from './release.ts';
 
 const commands = commandsOf();
 
@@ -13,16 +16,21 @@ const needsPods = /rollout status|exec deploy/u;
 /** Commands that are meant to fail, and what they say. */
 const refused: readonly (readonly [RegExp, number, string])[] = [
   [/authz check/u, 1, 'DENY'],
-  [/patch ap/u, 1, 'a DENY policy without rules denies nothing'],
+  [/action":"DENY/u, 1, 'a DENY policy without rules denies nothing'],
+  [/form/u, 1, 'denied the request: spec.rules[0].form'],
 ];
 
 describe('docs/kubernetes.md', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'countersign-docs-'));
   let cluster: TestCluster;
+  let replicas: readonly Replica[] = [];
   beforeAll(async () => {
     cluster = await TestCluster.start();
   }, 600_000);
 
   afterAll(async () => {
+    for (const { child } of replicas) await child.stop();
+    rmSync(folder, { recursive: true, force: true });
     await cluster.dispose();
   });
 
@@ -33,6 +41,7 @@ describe('docs/kubernetes.md', () => {
       const ran = await cluster.shell(command, root);
       expect({ command, ...ran }).toMatchObject({ command, code });
       expect(ran.stdout + ran.stderr).toContain(said);
+      if (command.startsWith('helm install')) replicas = await startReplicas(cluster, folder);
     }
     const applied = at('security.countersign.dev/v1/authorizationpolicies', 'shop', 'cart-from-web');
     expect((await cluster.operator.get(applied))['spec']).toMatchObject({ action: 'ALLOW' });

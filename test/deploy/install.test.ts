@@ -51,12 +51,11 @@ describe('helm, in a real cluster', () => {
   });
 
   it('leaves alone the caBundle that the control plane wrote', async () => {
-    expect(await release('upgrade', { webhook: { enabled: true } })).toMatchObject({ code: 0, stderr: '' });
     const { webhooks } = (await cluster.operator.get(webhook)) as unknown as { webhooks: [Hook] };
     const caBundle = Buffer.from(readFileSync(`${cluster.folder}/tls/apiserver.crt`)).toString('base64');
     const filled = webhooks.map((hook) => ({ ...hook, clientConfig: { ...hook.clientConfig, caBundle } }));
     await cluster.operator.merge(webhook, { webhooks: filled });
-    const values = { webhook: { enabled: true, timeoutSeconds: 7 } };
+    const values = { webhook: { timeoutSeconds: 7 } };
     expect(await release('upgrade', values)).toMatchObject({ code: 0, stderr: '' });
     const after = (await cluster.operator.get(webhook)) as unknown as { webhooks: [Hook] };
     expect(after.webhooks[0]).toMatchObject({ timeoutSeconds: 7, clientConfig: { caBundle } });
@@ -87,9 +86,7 @@ describe('helm, in a real cluster', () => {
 
   it('renders only what the API server takes, with everything switched on', async () => {
     const objects = await render({
-      replicas: 2,
-      sharedAuthority: { enabled: true },
-      webhook: { enabled: true },
+      replicas: 3,
       networkPolicy: {
         metricsFrom: [{ podSelector: {} }],
         extraEgress: [{ to: [{ ipBlock: { cidr: '192.0.2.0/24' } }] }],

@@ -6,32 +6,32 @@ import { at } from '../cluster/api-client.ts';
 import { TestCluster } from '../cluster/cluster.ts';
 import { httpApp, type App } from '../harness/app.ts';
 import { call } from '../harness/http.ts';
-import { countersign, envoyPath, root } from '../harness/paths.ts';
+import { envoyPath, root } from '../harness/paths.ts';
 import { freePort, loopbackSubnet } from '../harness/ports.ts';
 import { Child } from '../harness/process.ts';
 import { waitFor } from '../harness/wait.ts';
-import { chart, namespace, only, podOf, render } from './chart.ts';
+import { chart, namespace, podOf } from './chart.ts';
 import { commandsOf, exampleDeployment, examplePod, page } from './page.ts';
+import { startReplicas, type Replica } from './release.ts';
 
 /**
- * The five minutes of docs/kubernetes.md with processes for pods, as there is no kubelet here: the control plane with
- * the arguments and the rights that the chart gives it, Envoys with the bootstraps that the page's commands put into
- * ConfigMaps, and tokens as a kubelet projects them. Only addresses and folders differ.
+ * The five minutes of docs/kubernetes.md with processes for pods, as there is no kubelet here: the control plane's two
+ * replicas with the arguments and the rights that the chart gives them, Envoys with the bootstraps that the page's
+ * commands put into ConfigMaps, and tokens and trust bundle as a kubelet projects them. Only addresses and folders
+ * differ.
  */
 describe('the five minutes of docs/kubernetes.md', () => {
   const folder = mkdtempSync(join(tmpdir(), 'countersign-walk-'));
-  const dataDir = join(folder, 'data');
   const cartIp = `${loopbackSubnet()}.2`;
   const running: { stop(): Promise<unknown> }[] = [];
   let cluster: TestCluster;
   let app: App;
-  let listen: string;
+  let replicas: readonly Replica[];
   let out: number;
 
   beforeAll(async () => {
     cluster = await TestCluster.start();
     app = await httpApp('cart');
-    listen = `127.0.0.1:${await freePort()}`;
     out = await freePort();
     await cluster.make.namespace(namespace);
     await cluster.make.node('node-1');
@@ -50,30 +50,19 @@ describe('the five minutes of docs/kubernetes.md', () => {
     return await cluster.shell(command, root);
   }
 
-  it('starts the control plane with the arguments and the rights of the chart', async () => {
-    const deployment = only(await render(), 'Deployment')['spec'] as {
-      template: { spec: { containers: [{ args: string[] }] } };
-    };
-    const mine = { '--data-dir': dataDir, '--listen': listen, '--admin': '127.0.0.1:0' };
-    const args = deployment.template.spec.containers[0].args.map((arg) => {
-      const [flag = ''] = arg.split('=');
-      return flag in mine ? `${flag}=${mine[flag as keyof typeof mine]}` : arg;
-    });
-    const kubeconfig = await cluster.kubeconfigOf({ namespace, serviceAccount: 'countersign' });
-    const controlPlane = new Child('control-plane', countersign, [...args, `--kubeconfig=${kubeconfig}`]);
-    running.push(controlPlane);
-    await waitFor('a control plane that is ready', () => {
-      controlPlane.assertRunning();
-      return controlPlane.stderr.includes('"msg":"ready"') || undefined;
-    });
+  it('starts two replicas with the arguments and the rights of the chart', { timeout: 120_000 }, async () => {
+    replicas = await startReplicas(cluster, folder);
+    running.push(...replicas.map(({ child }) => child));
+    expect(replicas).toHaveLength(2);
   });
 
-  it('runs both workloads with the bootstraps that the page prints', async () => {
+  it('runs both workloads, each at another replica, with the bootstraps that the page prints', async () => {
     await sh('kubectl apply --filename deploy/examples/shop.yaml');
-    for (const name of ['cart', 'web']) {
+    for (const [index, name] of ['cart', 'web'].entries()) {
       const command = commandsOf().find((line) => line.includes(`--pod shop/${name} `)) ?? '';
       expect(await sh(command)).toMatchObject({ code: 0, stderr: '' });
-      await startPod(name, name === 'cart' ? cartIp : '127.0.0.1');
+      const { address } = replicas[index]!;
+      await startPod(name, name === 'cart' ? cartIp : '127.0.0.1', address);
     }
   });
 
@@ -86,6 +75,23 @@ describe('the five minutes of docs/kubernetes.md', () => {
     expect(await ask('/admin')).toBe(403);
   });
 
+  it('shows in the status that the policy is enforced, and waits until it is', async () => {
+    const wait = commandsOf().find((line) => line.startsWith('kubectl wait')) ?? '';
+    expect(await sh(wait)).toMatchObject({
+      code: 0,
+      stdout: expect.stringContaining('condition met') as string,
+    });
+    const { stdout } = await sh('kubectl --namespace shop get ap');
+    expect(stdout).toMatch(/PROGRAMMED.*\ncart-from-web .* True +True /u);
+    const path = `{.status.conditions[?(@.type=="Programmed")].message}`;
+    const { stdout: message } = await sh(
+      `kubectl --namespace shop get ap cart-from-web --output 'jsonpath=${path}'`,
+    );
+    expect(message).toBe('1/1 proxies');
+    // All but its age.
+    for (const line of stdout.trim().split('\n')) expect(page).toContain(line.replace(/\S+$/u, ''));
+  });
+
   it('says why', async () => {
     const command = commandsOf().find((line) => line.includes('authz check')) ?? '';
     const { code, stdout } = await sh(command);
@@ -93,8 +99,16 @@ describe('the five minutes of docs/kubernetes.md', () => {
     expect(page).toContain(stdout.trim());
   });
 
+  /** What a kubelet mounts: it waits until it is there. */
+  async function configMap(name: string, key: string): Promise<string> {
+    return await waitFor(name, async () => {
+      const { data } = await cluster.operator.get(at('configmaps', 'shop', name));
+      return (data as Readonly<Record<string, string>>)[key];
+    });
+  }
+
   /** What a kubelet would do for the pod of a Deployment of the example. */
-  async function startPod(name: string, ip: string): Promise<void> {
+  async function startPod(name: string, ip: string, controlPlane: string): Promise<void> {
     const pod = `${name}-1`;
     const { initContainers } = examplePod(name);
     await cluster.operator.create(at('pods', 'shop'), podOf(exampleDeployment(name), pod, 'node-1'));
@@ -108,13 +122,13 @@ describe('the five minutes of docs/kubernetes.md', () => {
       audiences: ['countersign'],
     });
     writeFileSync(join(volumes, 'token'), token, { mode: 0o600 });
-    const { data } = (await cluster.operator.get(at('configmaps', 'shop', `${name}-envoy`))) as unknown as {
-      data: { 'envoy.json': string };
-    };
+    const bundle = join(volumes, 'bundle.pem');
+    writeFileSync(bundle, await configMap('countersign-trust-bundle', 'bundle.pem'));
+    const printed = await configMap(`${name}-envoy`, 'envoy.json');
     const admin = await freePort();
     const edits: readonly (readonly [string, string])[] = [
-      ['"countersign.countersign-system.svc:15012"', `"${listen}"`],
-      ['/etc/countersign/bundle.pem', join(dataDir, 'bundle.pem')],
+      ['"countersign.countersign-system.svc:15012"', `"${controlPlane}"`],
+      ['/etc/countersign/bundle.pem', bundle],
       ['/var/run/secrets/countersign/token', join(volumes, 'token')],
       ['"address": "0.0.0.0"', `"address": "${cartIp}"`],
       ['"address": "cart.shop.svc"', `"address": "${cartIp}"`],
@@ -122,7 +136,7 @@ describe('the five minutes of docs/kubernetes.md', () => {
       ['"port_value": 9001', `"port_value": ${out}`],
       ['"port_value": 15000', `"port_value": ${admin}`],
     ];
-    const bootstrap = edits.reduce((text, [from, to]) => text.replaceAll(from, to), data['envoy.json']);
+    const bootstrap = edits.reduce((text, [from, to]) => text.replaceAll(from, to), printed);
     const config = join(volumes, 'envoy.json');
     writeFileSync(config, bootstrap);
     const args = initContainers[0].args.map((arg) =>

@@ -13,6 +13,18 @@ it('quotes the five lines that attach an Envoy as they are run', () => {
   expect(readme).toContain(`\`\`\`sh\n${lines.join('\n')}\n\`\`\``);
 });
 
+/** The commands of that page are run by test/deploy. */
+it('quotes the way onto a cluster as docs/kubernetes.md has it', () => {
+  const page = readFileSync(`${root}docs/kubernetes.md`, 'utf8').split('\n');
+  const [, block = ''] = /^## On Kubernetes\n.*?```sh\n(.*?)\n```/msu.exec(readme) ?? [];
+  const lines = block.split('\n');
+  expect(lines.length).toBeGreaterThan(4);
+  expect(lines.map((line) => page.indexOf(line))).toEqual(
+    lines.map((line) => page.indexOf(line)).toSorted((a, b) => a - b),
+  );
+  for (const line of lines) expect(page).toContain(line);
+});
+
 it('names make targets and files that exist', () => {
   const makefile = readFileSync(`${root}Makefile`, 'utf8');
   for (const [, target] of readme.matchAll(/\bmake ([a-z-]+)\b/gu)) {

@@ -51,7 +51,7 @@ beforeAll(async () => {
     endpoints: [{ ip: host }],
     ports: [{ port }],
   });
-  await world.apply(only(await render({ webhook: { enabled: true } }), 'ValidatingWebhookConfiguration'));
+  await world.apply(only(await render(), 'ValidatingWebhookConfiguration'));
   controlPlane = await TestControlPlane.start({
     kubeconfig,
     dataDir: join(cluster.folder, 'data'),
