@@ -160,7 +160,10 @@ export function proxiesObserver({ audit, metrics, log }: Witnesses): ProxiesObse
       log.warn({ pod: keyOf(workload.pod), id: workload.id.uri }, `SVID refused: ${why}`);
     },
     failed: (workload, error): void => {
-      log.error({ pod: keyOf(workload.pod), err: error }, 'SVID could not be issued; it is tried again');
+      log.error(
+        { pod: keyOf(workload.pod), err: error },
+        'the sidecar cannot be given what is right for it now: see err',
+      );
     },
   };
 }

@@ -2,7 +2,7 @@ import { peerRefusal } from './authn/peer-modes.ts';
 import type { PeerModes } from './authn/types.ts';
 import { customPlan } from './custom.ts';
 import { failures } from './explain.ts';
-import { factsOf, type Facts } from './facts.ts';
+import { factsOf, verifiedFactsOf, type Facts } from './facts.ts';
 import { judgeOf, type Judge } from './judges.ts';
 import type { EscapedSlashes } from './path.ts';
 import { RuleIndex } from './rule-index.ts';
@@ -92,7 +92,7 @@ export class Evaluator {
     if (turnedAway !== undefined) return unheard(turnedAway);
     const sent = factsOf(request, this.#escapedSlashes, this.#nowMs);
     if (typeof sent === 'string') return unheard(sent);
-    const facts = verified === request ? sent : factsOf(verified, this.#escapedSlashes, this.#nowMs);
+    const facts = verified === request ? sent : verifiedFactsOf(verified, this.#escapedSlashes, this.#nowMs);
     if (typeof facts === 'string') return unheard(facts);
     const { enforced, shadow, kinds } = this.#courtsFor(request.protocol);
     const hearing: Hearing = { facts, shown: shownBy(facts, kinds) };

@@ -44,12 +44,21 @@ export function factsOf(
   escapedSlashes: EscapedSlashes,
   nowMs?: () => number,
 ): Facts | string {
+  const underscored = request.protocol === 'http' ? underscoredHeader(request) : undefined;
+  return underscored === undefined
+    ? verifiedFactsOf(request, escapedSlashes, nowMs)
+    : `the name of header ${quote(underscored)} holds a _: Envoy answers 400 before any policy is asked`;
+}
+
+/** As `factsOf`, behind the verification of tokens: headers that it wrote may have any name. */
+export function verifiedFactsOf(
+  request: Request,
+  escapedSlashes: EscapedSlashes,
+  nowMs?: () => number,
+): Facts | string {
   const http = request.protocol === 'http';
   const fullPath = http ? normalizePath(request.path ?? '/', escapedSlashes) : '';
   if (fullPath === undefined) return MALFORMED;
-  const underscored = http ? underscoredHeader(request) : undefined;
-  if (underscored !== undefined)
-    return `the name of header ${quote(underscored)} holds a _: Envoy answers 400 before any policy is asked`;
   const principal = request.principal?.startsWith('spiffe://') === true ? request.principal : '';
   const sourceIp = socketIp(request.sourceIp);
   const host = http ? (request.host ?? '') : '';
