@@ -81,14 +81,17 @@ const HTTP = new Set(['hosts', 'methods', 'paths', 'requestPrincipals']);
 
 function needsHttp(rule: unknown): boolean {
   return (
-    clauses(rule).some((fields) => Object.keys(fields).some((name) => HTTP.has(plain(name)))) ||
+    choices(rule)
+      .flat()
+      .some((fields) => Object.keys(fields).some((name) => HTTP.has(plain(name)))) ||
     conditions(rule).some(({ key }) => String(key).startsWith('request.'))
   );
 }
 
 /** What must be found in the compiled rule; enough of the language to notice what is lost. */
 function expected(rule: unknown, protocol: Protocol): string[] {
-  const fields = clauses(rule).flatMap((clause) =>
+  const written = choices(rule).filter((alternatives) => protocol !== 'tcp' || !isOpen(alternatives));
+  const fields = written.flat().flatMap((clause) =>
     Object.entries(clause).flatMap(([name, values]) => {
       if (protocol === 'tcp' && HTTP.has(plain(name))) return [];
       const sign = name === plain(name) ? '' : '!';
@@ -131,10 +134,16 @@ function checkRegex(leaf: string): void {
   );
 }
 
-function clauses(rule: unknown): Readonly<Record<string, unknown>>[] {
+/** The alternatives of `from`, and those of `to`. */
+function choices(rule: unknown): readonly (readonly Readonly<Record<string, unknown>>[])[] {
   const part = (name: 'from' | 'to', kind: string): Readonly<Record<string, unknown>>[] =>
     list(mapping(rule)[name]).map((entry) => mapping(mapping(entry)[kind]));
-  return [...part('from', 'source'), ...part('to', 'operation')];
+  return [part('from', 'source'), part('to', 'operation')];
+}
+
+/** An alternative of which nothing is left on TCP matches all, and so does the choice: the others may go with it. */
+function isOpen(alternatives: readonly Readonly<Record<string, unknown>>[]): boolean {
+  return alternatives.some((fields) => Object.keys(fields).every((name) => HTTP.has(plain(name))));
 }
 
 function conditions(rule: unknown): Readonly<Record<string, unknown>>[] {
