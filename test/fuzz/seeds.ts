@@ -17,7 +17,7 @@ spec:
     - from:
         - source: {principals: [td/ns/a/sa/b, "td/*"], notNamespaces: [x], requestPrincipals: ["i/*"]}
         - source: {serviceAccounts: [a/b], ipBlocks: [10.0.0.0/8], remoteIpBlocks: ["2001:db8::/32"]}
-        - source: {notPrincipals: ["*"], namespaces: ["*", "*x-y"], notIpBlocks: [1.2.3.4], trustDomains: [td]}
+        - source: {notPrincipals: ["*"], namespaces: ["*", "*x-y"], notIpBlocks: [1.2.3.4], trustDomains: [td, "*.org"]}
       to:
         - operation: {hosts: [a.example, "*"], notHosts: [b], ports: ["80"], notPorts: ["81"]}
         - operation: {methods: [GET, "*"], notMethods: [PUT], paths: ["/a/{*}/b/{**}", "/x*"], notPaths: ["*/y"]}
