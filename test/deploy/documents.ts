@@ -52,7 +52,7 @@ kind: AuthorizationPolicy
 metadata: {name: many, namespace: shop}
 spec:
   rules:
-    - from: [{source: {principals: [${repeated('td/ns/a/sa/b', 30_000)}]}}]
+    - from: [{source: {principals: [${repeated('"td/*"', 30_000)}]}}]
     - from: [${repeated('{source: {namespaces: [a]}}', 512)}]
     ${repeated('\n    - {}', 510).replaceAll(',', '')}
 `;
