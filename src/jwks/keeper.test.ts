@@ -234,7 +234,7 @@ describe('JwksKeeper with a directory', () => {
   const kept = async (...paths: readonly string[]): Promise<string> => {
     const world = await open({ directory });
     world.want(...paths.map((path) => server.uri(path)));
-    for (const _ of paths) await world.event();
+    for (const _ of paths) expect(await world.event()).toMatchObject({ what: 'fetched' });
     await world.keeper.close();
     return join(directory, String((await readdir(directory))[0]));
   };
