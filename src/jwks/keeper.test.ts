@@ -229,7 +229,8 @@ describe('JwksKeeper with a directory', () => {
     base = await mkdtemp(join(tmpdir(), 'countersign-'));
     directory = join(base, 'jwks');
   });
-  afterEach(() => rm(base, { recursive: true, force: true }));
+  // What is fetched last may still be on its way to its file.
+  afterEach(() => rm(base, { recursive: true, force: true, maxRetries: 10 }));
 
   const kept = async (...paths: readonly string[]): Promise<string> => {
     const world = await open({ directory });
