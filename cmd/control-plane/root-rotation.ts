@@ -7,7 +7,7 @@ import {
 import type { AuditLog } from '../../src/audit/index.ts';
 import type { StreamStatus } from '../../src/discovery/index.ts';
 import { SECRET_TYPE, type Proxies } from '../../src/proxy/index.ts';
-import { proxyStates, type BundleReport, type Report } from '../../src/status/index.ts';
+import { proxyStates, type BundleReport, type Report, type ProxyState } from '../../src/status/index.ts';
 import type { Logger } from '../../src/telemetry/index.ts';
 
 /** Of those who lag, in a refusal: more than anybody looks after at once. */
@@ -130,14 +130,18 @@ export class RootRotation {
     }
   }
 
+  /** How live Envoys stand to the secrets of one sort that they asked for. */
+  #secretStates(sort: 'bundles' | 'own SVID'): ReadonlyMap<string, ProxyState> {
+    const { proxies, streams } = this.#parts;
+    return proxyStates(streams(), SECRET_TYPE, (client, typeUrl, name) => {
+      const own = name === 'default' || proxies.isOwnId(client, name);
+      return own === (sort === 'own SVID') ? proxies.versionOf(client, typeUrl, name) : undefined;
+    });
+  }
+
   /** Live Envoys that do not run the present bundle under each name that they asked for. */
   #bundleStates(): { readonly proxies: number; readonly lagging: readonly string[] } {
-    const { proxies, streams } = this.#parts;
-    const states = proxyStates(streams(), SECRET_TYPE, (client, typeUrl, name) =>
-      name === 'default' || proxies.isOwnId(client, name)
-        ? undefined
-        : proxies.versionOf(client, typeUrl, name),
-    );
+    const states = this.#secretStates('bundles');
     const lagging = [...states].flatMap(([client, state]) => {
       if (state.kind === 'current') return [];
       return state.kind === 'rejected'
@@ -173,13 +177,8 @@ export class RootRotation {
 
   /** Live Envoys that run an SVID below the former root, or have not acknowledged the one below the new. */
   #withFormerSvid(): readonly string[] {
-    const { authority, proxies, streams } = this.#parts;
-    const states = proxyStates(streams(), SECRET_TYPE, (client, typeUrl, name) =>
-      name === 'default' || proxies.isOwnId(client, name)
-        ? proxies.versionOf(client, typeUrl, name)
-        : undefined,
-    );
-    return [...states].flatMap(([client, state]) => {
+    const { authority, proxies } = this.#parts;
+    return [...this.#secretStates('own SVID')].flatMap(([client, state]) => {
       const held = proxies.svidOf(client);
       if (held !== undefined && !authority.isCurrent(held.svid))
         return [`${client} holds an SVID of the former root`];

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util';
 import type { Issue } from '../policy/index.ts';
+import { fields } from './fields.ts';
 import type { AdmissionRequest, DocumentJudge, Judgement } from './types.ts';
 
 /** The API server cuts a warning at 256 characters, and all of them together at 4,096. */
@@ -66,8 +67,4 @@ function isSame(now: unknown, before: unknown): boolean {
 function judgedPart(document: unknown): unknown {
   const { spec, metadata } = fields(document);
   return { spec, dryRun: fields(fields(metadata)['annotations'])[DRY_RUN] };
-}
-
-function fields(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? { ...value } : {};
 }

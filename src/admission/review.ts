@@ -1,3 +1,4 @@
+import { fields } from './fields.ts';
 import type { AdmissionRequest, Judgement } from './types.ts';
 
 /** A body that is no AdmissionReview of admission.k8s.io/v1. The message says what is wrong with it. */
@@ -61,10 +62,6 @@ export function writeReview(uid: string, { allowed, message, warnings }: Judgeme
       ...(warnings.length > 0 && { warnings }),
     },
   });
-}
-
-function fields(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? { ...value } : {};
 }
 
 function text(value: unknown): string {

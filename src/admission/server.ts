@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
+import { listen, type Listening } from '../http/index.ts';
 import { readReview, ReviewError, writeReview } from './review.ts';
 import type { AdmissionRequest, Judgement } from './types.ts';
 
@@ -10,11 +10,9 @@ export const VALIDATE_PATH = '/validate';
 const MAX_BODY = 4 * 1024 * 1024;
 const tls13 = { minVersion: 'TLSv1.3' } as const;
 
-export interface AdmissionServer {
-  readonly address: AddressInfo;
+export interface AdmissionServer extends Listening {
   /** New connections get this certificate; the others keep theirs. */
   renew(credentials: AdmissionCredentials): void;
-  close(): Promise<void>;
 }
 
 /** PEM. */
@@ -47,23 +45,9 @@ export async function openAdmissionServer(options: {
   server.maxConnections = 256;
   // A port scan or a probe in plaintext is no event of ours.
   server.on('tlsClientError', (_error, socket) => socket.destroy());
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host: options.host, port: options.port }, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new TypeError('the webhook listens on TCP only');
   return {
-    address,
+    ...(await listen(server, options)),
     renew: (credentials) => server.setSecureContext({ ...tls13, ...credentials }),
-    close: () =>
-      new Promise((resolve, reject) => {
-        server.close((error) => (error === undefined ? resolve() : reject(error)));
-        server.closeAllConnections();
-      }),
   };
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { waitFor } from '../../test/harness/wait.ts';
 import { LeaderElection, type ElectionTimes } from './leader-election.ts';
 import type { Lease, LeaseClaim } from './lease.ts';
 
@@ -80,11 +81,7 @@ function replica(shelf: Shelf, name: string, wallMs: () => number = Date.now): R
 }
 
 async function until(condition: () => boolean): Promise<void> {
-  for (let waited = 0; waited < 10_000; waited += 5) {
-    if (condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error('it did not come');
+  await waitFor('the election', () => (condition() ? true : undefined), { timeoutMs: 10_000, everyMs: 5 });
 }
 
 describe('the election', () => {

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { waitFor } from '../../test/harness/wait.ts';
 import { ApiServer } from '../kubernetes/index.ts';
 import { FakeApiServer, listOf, type Asked, type Opened } from '../kubernetes/testing.ts';
 import { packReport, type Report } from '../status/index.ts';
@@ -34,10 +35,11 @@ function configMap(identity: string, version: number, packed: Buffer = packRepor
 }
 
 async function until(what: string, holds: () => boolean): Promise<void> {
-  for (let tries = 0; !holds(); tries += 1) {
-    if (tries > 500) throw new Error(`${what}: never; ${server.requests.join(', ')}`);
-    await sleep(10);
-  }
+  const probe = (): true => {
+    if (holds()) return true;
+    throw new Error(`so far: ${server.requests.join(', ')}`);
+  };
+  await waitFor(what, probe, { timeoutMs: 5_000, everyMs: 10 });
 }
 const writes = (): string[] => server.requests.filter((request) => !request.startsWith('GET'));
 

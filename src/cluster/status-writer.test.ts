@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { waitFor } from '../../test/harness/wait.ts';
 import { ApiServer } from '../kubernetes/index.ts';
 import { FakeApiServer, type Asked } from '../kubernetes/testing.ts';
 import { StatusWriter, type PolicyStanding } from './status-writer.ts';
@@ -90,10 +91,11 @@ function taken(asked: Asked, name: string, generation = 1): void {
 const patches = (): string[] => server.requests.filter((request) => request.startsWith('PATCH'));
 
 async function until(what: string, holds: () => boolean): Promise<void> {
-  for (let tries = 0; !holds(); tries += 1) {
-    if (tries > 500) throw new Error(`${what}: never; ${told.join(', ')}`);
-    await sleep(10);
-  }
+  const probe = (): true => {
+    if (holds()) return true;
+    throw new Error(`so far: ${told.join(', ')}`);
+  };
+  await waitFor(what, probe, { timeoutMs: 5_000, everyMs: 10 });
 }
 /** Several batches. */
 const aWhile = async (): Promise<void> => await sleep(200);

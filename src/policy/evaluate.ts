@@ -241,7 +241,7 @@ function nearestOf(allow: readonly Judge[], facts: Facts): Decision['nearest'] {
 }
 
 /** Denied before any rule is asked. */
-function unheard(reason: string): Decision {
+export function unheard(reason: string): Decision {
   return {
     verdict: 'DENY',
     decidedBy: undefined,

@@ -1,6 +1,6 @@
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
+import { listen, type Listening } from '../http/index.ts';
 
 /** What is not ready yet, by name; empty: ready. */
 export type Readiness = () => ReadonlyMap<string, string>;
@@ -8,10 +8,7 @@ export type Readiness = () => ReadonlyMap<string, string>;
 /** What there is to say of a process that is ready all the same, by name. */
 export type Remarks = () => ReadonlyMap<string, string>;
 
-export interface AdminServer {
-  readonly address: AddressInfo;
-  close(): Promise<void>;
-}
+export type AdminServer = Listening;
 
 /**
  * `/healthz`: the process runs. `/readyz`: it serves, with remarks, a line each; otherwise 503 with what is missing.
@@ -56,24 +53,7 @@ export async function openAdminServer(options: {
   });
   server.requestTimeout = 10_000;
   server.maxConnections = 256;
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ host: options.host, port: options.port }, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
-  const address = server.address();
-  if (address === null || typeof address === 'string')
-    throw new TypeError('the admin server listens on TCP only');
-  return {
-    address,
-    close: () =>
-      new Promise((resolve, reject) => {
-        server.close((error) => (error === undefined ? resolve() : reject(error)));
-        server.closeAllConnections();
-      }),
-  };
+  return await listen(server, options);
 }
 
 function lines(said: ReadonlyMap<string, string>): string {

@@ -6,7 +6,8 @@ import { root } from '../harness/paths.ts';
 import { waitFor } from '../harness/wait.ts';
 import { at, firstEvents, type KubeObject } from './api-client.ts';
 import { TestCluster } from './cluster.ts';
-import { hostAddress, refusingWebhook } from './webhook.ts';
+import { hostAddress } from './host-address.ts';
+import { refusingWebhook } from './webhook.ts';
 
 let cluster: TestCluster;
 let pod: KubeObject;

@@ -1,20 +1,9 @@
 import { X509Certificate } from 'node:crypto';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { networkInterfaces } from 'node:os';
 import { text } from 'node:stream/consumers';
 import { TrustDomain } from '../../src/identity/index.ts';
 import { FakeCa } from '../fake/ca.ts';
-
-/** An IPv4 address of this machine that EndpointSlices take: they take no loopback one. */
-export function hostAddress(): string {
-  const addresses = Object.values(networkInterfaces()).flatMap((them) => them ?? []);
-  const found = addresses.find(({ family, internal }) => family === 'IPv4' && !internal);
-  if (found === undefined) {
-    throw new Error('this machine has only loopback addresses: a webhook behind a service needs another one');
-  }
-  return found.address;
-}
 
 /** Refuses whatever it is asked about. */
 export async function refusingWebhook(

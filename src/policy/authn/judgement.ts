@@ -1,4 +1,4 @@
-import { Evaluator } from '../evaluate.ts';
+import { Evaluator, unheard } from '../evaluate.ts';
 import { policiesFor } from '../select.ts';
 import type { AuthorizationPolicy, Decision, MeshSettings, Request, Target } from '../types.ts';
 import { peerRefusal, resolvePeerModes } from './peer-modes.ts';
@@ -47,17 +47,7 @@ export function judge(
   const question = asks && { asks };
   if (token.refused) {
     const reason = `the token is refused before any rule sees it (401): ${token.why}`;
-    return {
-      ...{
-        verdict: 'DENY',
-        decidedBy: undefined,
-        reason,
-        audited: [],
-        shadow: undefined,
-        nearest: undefined,
-      },
-      ...question,
-    };
+    return { ...unheard(reason), ...question };
   }
   const { verdict, decidedBy, reason, audited, undecided } = decision;
   const said = `${reason}; rules see no token: ${token.why}`;
