@@ -20,8 +20,11 @@ function alive(pid: number): boolean {
 
 it('a part ends with the process that started it, even where that is killed', async () => {
   const script = `
+    import { readFileSync } from 'node:fs';
     import { Part } from ${JSON.stringify(`${root}test/cluster/part.ts`)};
-    const part = new Part({ name: 'sleeper', command: 'sleep', args: () => ['600'], ready: async () => true });
+    // Frozen before that, it has not asked yet to end with its parent.
+    const ready = async () => readFileSync('/proc/' + part.pid + '/comm', 'utf8') === 'sleep\\n';
+    const part = new Part({ name: 'sleeper', command: 'sleep', args: () => ['600'], ready });
     await part.start();
     part.freeze();
     console.log(part.pid);`;
