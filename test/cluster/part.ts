@@ -87,13 +87,13 @@ export class Part {
 
   /** SIGSTOP: cut off. Its connections stay open, new ones are accepted, and nothing is ever answered. */
   freeze(): void {
-    this.#child?.kill('SIGSTOP');
+    this.#child?.freeze();
     this.#frozen = true;
   }
 
   /** SIGCONT: goes on where it was frozen. */
   thaw(): void {
-    if (this.#frozen) this.#child?.kill('SIGCONT');
+    if (this.#frozen) this.#child?.thaw();
     this.#frozen = false;
   }
 }

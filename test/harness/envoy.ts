@@ -146,11 +146,11 @@ export class TestEnvoy {
 
   /** It answers nobody until it is thawed; its connections stay open. */
   freeze(): void {
-    this.#child.kill('SIGSTOP');
+    this.#child.freeze();
   }
 
   thaw(): void {
-    this.#child.kill('SIGCONT');
+    this.#child.thaw();
   }
 
   async stop(): Promise<void> {

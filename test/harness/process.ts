@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync, readdirSync } from 'node:fs';
 
 const running = new Set<ChildProcess>();
 process.once('exit', () => {
@@ -55,6 +56,21 @@ export class Child {
     this.#process.kill(signal);
   }
 
+  /** SIGSTOP. When this returns none of its threads runs: it may still answer for a moment after the signal. */
+  freeze(): void {
+    this.kill('SIGSTOP');
+    const gone = Date.now() + 5_000;
+    while (!isStopped(this.pid)) {
+      if (Date.now() > gone) throw new Error(`${this.#name} did not freeze within 5 s`);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
+
+  /** SIGCONT: it goes on where it was frozen. */
+  thaw(): void {
+    this.kill('SIGCONT');
+  }
+
   /** SIGTERM, and SIGKILL for what is still there after `graceMs`. @returns the exit code */
   async stop(graceMs = 5_000): Promise<number | null> {
     if (!this.running) return this.#process.exitCode;
@@ -64,6 +80,18 @@ export class Child {
     clearTimeout(hard);
     return code;
   }
+}
+
+/** Whether every thread of a process is stopped by a signal: proc(5), state T. */
+function isStopped(pid: number): boolean {
+  const stats = readdirSync(`/proc/${pid}/task`).map((task) => {
+    try {
+      return readFileSync(`/proc/${pid}/task/${task}/stat`, 'utf8');
+    } catch {
+      return ') gone since it was listed: ask again';
+    }
+  });
+  return stats.every((stat) => stat.slice(stat.lastIndexOf(')')).startsWith(') T'));
 }
 
 /** Runs to its end. */
