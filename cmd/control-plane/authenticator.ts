@@ -44,8 +44,8 @@ export function createAuthenticator(parts: AuthenticatorParts): Authenticator {
     admit: async (credentials, signal): Promise<Admission> => {
       const verdict = await attestCaller(parts, credentials);
       if (!verdict.ok) {
-        const { code, publicMessage } = verdict.refusal;
-        return { ok: false, end: { code, message: publicMessage } };
+        const { code, publicMessage: message, retryAfterMs } = verdict.refusal;
+        return { ok: false, end: { code, message, retryAfterMs } };
       }
       signal.throwIfAborted();
       return { ok: true, session: openSession(parts, verdict.workload, credentials) };

@@ -5,8 +5,9 @@ import {
   certificateService,
   type CertificateObserver,
   type CertificateService,
+  type RequestRate,
 } from '../../src/certificates/index.ts';
-import { credentialsOf } from '../../src/discovery/index.ts';
+import { credentialsOf, statusOf } from '../../src/discovery/index.ts';
 import { keyOf } from '../../src/mesh/index.ts';
 import { attestCaller } from './authenticator.ts';
 import { svidTtlBounds, type ControlPlaneConfig } from './config.ts';
@@ -15,11 +16,12 @@ import type { Throttle } from './throttle.ts';
 
 /** The call by which Istio's agents ask for a certificate, with the same proof as a stream's. */
 export function openCertificates(parts: {
-  readonly config: Pick<ControlPlaneConfig, 'limits' | 'svidTtlMs'>;
+  readonly config: Pick<ControlPlaneConfig, 'svidTtlMs'>;
   readonly authority: Authority;
   readonly schema: protobuf.Root;
   readonly attestor: Attestor;
   readonly witnesses: Witnesses;
+  readonly rate: RequestRate;
   /** Of callers, by peer address. */
   readonly callers: Throttle;
   /** Of refusals, by client. */
@@ -41,7 +43,8 @@ export function openCertificates(parts: {
       }
     },
     validity: { ...svidTtlBounds, svidTtlMs: config.svidTtlMs },
-    maxConcurrentAttestations: config.limits.maxConcurrentAdmissions,
+    rate: parts.rate,
+    statusOf,
     observer: certificateObserver(witnesses, parts.refusals),
   });
 }

@@ -43,6 +43,7 @@ interface Flags {
   readonly maxStreamsPerWorkload: number;
   readonly maxNamesPerStream: number;
   readonly maxConcurrentAttestations: number;
+  readonly maxRequestsPerMinute: number;
   readonly logFormat: 'json' | 'pretty';
   readonly logLevel: string;
 }
@@ -141,6 +142,7 @@ export function controlPlaneCommand(): Command {
     count('--max-streams-per-workload <n>', 'open xDS streams of one pod', '64'),
     count('--max-names-per-stream <n>', 'subscribed resources of one stream', '256'),
     count('--max-concurrent-attestations <n>', 'callers proven at once', '1024'),
+    count('--max-requests-per-minute <n>', 'CreateCertificate calls of one pod', '30'),
     choice('--log-format <format>', 'json for machines, pretty for people', ['json', 'pretty'], 'json'),
     choice(
       '--log-level <level>',
@@ -202,8 +204,9 @@ async function toConfig(flags: Flags, stated: ReadonlySet<string>): Promise<Cont
       maxMessageBytes: flags.maxMessageBytes,
       maxStreamsPerClient: flags.maxStreamsPerWorkload,
       maxNamesPerStream: flags.maxNamesPerStream,
-      maxConcurrentAdmissions: flags.maxConcurrentAttestations,
     },
+    maxConcurrentAttestations: flags.maxConcurrentAttestations,
+    maxRequestsPerMinute: flags.maxRequestsPerMinute,
     logFormat: flags.logFormat,
     logLevel: flags.logLevel,
   };

@@ -42,6 +42,10 @@ export interface ControlPlaneConfig {
   readonly serverNames: readonly string[];
   readonly auditLog: string | undefined;
   readonly limits: DiscoveryLimits;
+  /** Callers being proven at once. */
+  readonly maxConcurrentAttestations: number;
+  /** CreateCertificate calls of one pod; Infinity: no bound. */
+  readonly maxRequestsPerMinute: number;
   readonly logFormat: LogFormat;
   readonly logLevel: string;
 }

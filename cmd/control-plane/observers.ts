@@ -137,6 +137,7 @@ export function issuance(
 
 export function proxiesObserver({ audit, metrics, log }: Witnesses): ProxiesObserver {
   return {
+    waited: (ms): void => metrics.issuanceWaitSeconds.observe(ms / 1_000),
     issued: (workload, svid, reason): void => {
       metrics.issued.inc({ reason });
       audit.record({

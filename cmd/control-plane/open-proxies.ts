@@ -31,6 +31,7 @@ export function openProxies(
     jwksOf: (uri) => keys.get(uri),
     bundle: () => authority.bundle,
     nowMs,
+    ticks: () => performance.now(),
     random: Math.random,
     issue: ({ id }) => {
       const end = metrics.issuanceSeconds.startTimer();

@@ -1,8 +1,10 @@
 import { isIP } from 'node:net';
+import { BoundedAttestor } from '../../src/attestation/index.ts';
 import { Authority } from '../../src/authority/index.ts';
+import { RequestRate } from '../../src/certificates/index.ts';
 import { discoveryServices, type StreamStatus } from '../../src/discovery/index.ts';
 import { SpiffeId } from '../../src/identity/index.ts';
-import { Mesh } from '../../src/mesh/index.ts';
+import { Mesh, namespacedKey } from '../../src/mesh/index.ts';
 import { openOperatorServer } from '../../src/operator/index.ts';
 import { pushOrder } from '../../src/proxy/index.ts';
 import { envoySchema, operatorSchema } from '../schema.ts';
@@ -25,6 +27,9 @@ import { servingCredentials } from './serving-credentials.ts';
 import { openStandalone } from './standalone.ts';
 import { Throttle } from './throttle.ts';
 import type { ControlPlaneConfig } from './config.ts';
+
+/** Of SVIDs: what a burst finds ready. */
+const KEYS_AHEAD = 256;
 
 export interface ControlPlane {
   /** Of the gRPC port, as bound. */
@@ -94,6 +99,7 @@ async function wire(
     rootEvidence: publishedBundle(dataDir),
     nowMs,
     svidTtlMs: config.svidTtlMs,
+    keysAhead: KEYS_AHEAD,
   });
   closers.push(() => authority.close());
   closers.push(
@@ -124,10 +130,18 @@ async function wire(
   closers.push(() => {
     for (const throttle of [callers, refusals, rejections]) throttle.close();
   });
+  const rate = new RequestRate({ perMinute: config.maxRequestsPerMinute, ticks: () => performance.now() });
+  const bounded = new BoundedAttestor({
+    attestor,
+    maxAtOnce: config.maxConcurrentAttestations,
+    isServed: ({ namespace, name, uid }) =>
+      proxies.svidOf(namespacedKey(namespace, name)) !== undefined || rate.knows(uid),
+    random: Math.random,
+  });
   const discovery = discoveryServices({
     root: schema,
     authenticator: createAuthenticator({
-      attestor,
+      attestor: bounded,
       watch: attestor,
       proxies,
       audit,
@@ -147,8 +161,9 @@ async function wire(
     config,
     authority,
     schema,
-    attestor,
+    attestor: bounded,
     witnesses,
+    rate,
     callers,
     refusals,
   });

@@ -1,3 +1,5 @@
+export { BoundedAttestor } from './bounded-attestor.ts';
+export type { BoundedAttestorOptions, ClaimedPod } from './bounded-attestor.ts';
 export { AttestationError } from './errors.ts';
 export type { AttestationErrorCode } from './errors.ts';
 export type { PeerAddressMode } from './factors.ts';

@@ -7,6 +7,7 @@ const PUBLIC_MESSAGES: Readonly<Record<Factor, string>> = {
   node: 'not attested: the node was refused',
   'peer-address': 'not attested: the peer address was refused',
   'token-review': 'not attested: the token was refused by the API server',
+  load: 'too many callers at once; try again',
 };
 
 /** The token itself failed: whoever sent it has proven nothing. */
@@ -16,7 +17,7 @@ export function refuseToken(detail: string, claimed?: ClaimedWorkload): Refusal 
 
 /** The token is genuine, and another factor failed. */
 export function refuseFactor(
-  factor: Exclude<Factor, 'token' | 'token-review'>,
+  factor: Exclude<Factor, 'token' | 'token-review' | 'load'>,
   detail: string,
   claimed?: ClaimedWorkload,
 ): Refusal {
@@ -34,6 +35,12 @@ export function refuseUnreviewed(detail: string, claimed: ClaimedWorkload): Refu
     ...refuse('token-review', 'UNAVAILABLE', detail, claimed),
     publicMessage: 'not attested: the API server cannot be asked now',
   };
+}
+
+/** Nothing was looked at. */
+export function refuseBusy(retryAfterMs: number): Refusal {
+  const detail = 'too many callers are being proven: raise --max-concurrent-attestations, or add replicas';
+  return { ...refuse('load', 'RESOURCE_EXHAUSTED', detail, undefined), retryAfterMs };
 }
 
 function refuse(

@@ -2,7 +2,7 @@ import type { SpiffeId } from '../identity/index.ts';
 import type { Pod } from '../mesh/index.ts';
 
 /** What is proven about a caller, each on its own. */
-export type Factor = 'token' | 'pod' | 'service-account' | 'node' | 'peer-address' | 'token-review';
+export type Factor = 'token' | 'pod' | 'service-account' | 'node' | 'peer-address' | 'token-review' | 'load';
 
 /** How one factor stood. */
 export interface FactorVerdict {
@@ -30,9 +30,12 @@ export interface Refusal {
   readonly factor: Factor;
   /**
    * `UNAUTHENTICATED`: the token proves nothing. `PERMISSION_DENIED`: it is genuine, and its bearer has no right to be
-   * here. `UNAVAILABLE`: it cannot be decided now; the same token may pass later.
+   * here. `UNAVAILABLE`: it cannot be decided now; the same token may pass later. `RESOURCE_EXHAUSTED`: too many want
+   * to be proven now.
    */
-  readonly code: 'UNAUTHENTICATED' | 'PERMISSION_DENIED' | 'UNAVAILABLE';
+  readonly code: 'UNAUTHENTICATED' | 'PERMISSION_DENIED' | 'UNAVAILABLE' | 'RESOURCE_EXHAUSTED';
+  /** When to come back, ms from now; absent: as the caller likes. */
+  readonly retryAfterMs?: number;
   /** For the log: what was found and what was wanted. Never a token. */
   readonly detail: string;
   /** For the caller: names the factor and nothing else. */

@@ -237,6 +237,8 @@ describe('Authority', () => {
       { rootTtlMs: -1 },
       { intermediateTtlMs: Number.NaN },
       { selfCheckEvery: 0 },
+      { keysAhead: -1 },
+      { keysAhead: 1_025 },
     ]) {
       await expect(world(options)).rejects.toThrow(code('options-invalid'));
     }

@@ -4,7 +4,8 @@ import { crossChain, crossSign } from './cross.ts';
 import { readCsr } from './csr.ts';
 import { AuthorityError } from './errors.ts';
 import { createIntermediate, wholeSecond, type Intermediate } from './intermediate.ts';
-import { generateKeyPair, privateKeyPem, publicKeyInfo, randomSerial } from './keys.ts';
+import { KeyPool } from './key-pool.ts';
+import { privateKeyPem, publicKeyInfo, randomSerial } from './keys.ts';
 import { namesExtension } from './names.ts';
 import {
   type AuthorityOptions,
@@ -49,6 +50,7 @@ export class Authority {
   readonly #intermediateTtlMs: number;
   readonly #selfCheckEvery: number;
   readonly #kept: StateKeeper;
+  readonly #keys: KeyPool;
   readonly #bundleListeners = new Set<(bundle: TrustBundle) => void>();
   readonly #signerListeners = new Set<() => void>();
   #root: Root;
@@ -67,6 +69,7 @@ export class Authority {
     this.#intermediateTtlMs = options.intermediateTtlMs ?? DEFAULT_INTERMEDIATE_TTL_MS;
     this.#selfCheckEvery = options.selfCheckEvery ?? DEFAULT_SELF_CHECK_EVERY;
     this.#kept = new StateKeeper(state, options, (next) => this.#adopt(next));
+    this.#keys = new KeyPool(options.keysAhead ?? 0);
     this.#root = state.root;
     this.#bundle = state.bundle;
     this.#intermediate = this.#createIntermediate(options.nowMs());
@@ -236,7 +239,7 @@ export class Authority {
    */
   issue(id: SpiffeId, options: IssueOptions = {}): IssuedSvid {
     this.#refuseForeign(id);
-    const keys = generateKeyPair();
+    const keys = this.#keys.take();
     const issued = this.#sign(id, publicKeyInfo(keys.point), keys.point, options);
     return new IssuedSvid(issued, privateKeyPem(keys));
   }
@@ -255,6 +258,7 @@ export class Authority {
   /** Issues nothing more, and tells nobody anything more. */
   close(): void {
     this.#closed = true;
+    this.#keys.close();
     this.#bundleListeners.clear();
     this.#signerListeners.clear();
   }

@@ -19,12 +19,15 @@ const PRIVATE_KEY_PREFIX = Buffer.from(
 );
 const PRIVATE_KEY_MIDDLE = Buffer.from('a144034200', 'hex');
 
+export function generateKeyPair(): KeyPair {
+  return keyPairOf(generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey);
+}
+
 /**
  * The JWK export is by far the cheapest way to the numbers (10 us; the SPKI and PKCS#8 encoders take 30 to 75 us
  * each, as long as making the key), and around them both encodings are constant.
  */
-export function generateKeyPair(): KeyPair {
-  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+export function keyPairOf(privateKey: KeyObject): KeyPair {
   const { x, y, d } = privateKey.export({ format: 'jwk' });
   const point = Buffer.allocUnsafe(65);
   point[0] = 4;

@@ -17,6 +17,8 @@ export interface AuthorityOptions {
   readonly intermediateTtlMs?: number;
   /** One certificate in so many is read back and verified before it leaves. Default 256; 1 checks each. */
   readonly selfCheckEvery?: number;
+  /** Keys of SVIDs that are made ahead and kept in memory. Default 0; at most 1,024. */
+  readonly keysAhead?: number;
 }
 
 export interface IssueOptions {
@@ -32,6 +34,7 @@ const DAY_MS = 24 * 3600 * 1000;
 export const DEFAULT_INTERMEDIATE_TTL_MS: number = DAY_MS;
 export const DEFAULT_ROOT_TTL_MS: number = 3650 * DAY_MS;
 export const DEFAULT_SELF_CHECK_EVERY = 256;
+const MAX_KEYS_AHEAD = 1024;
 /** Certificates carry whole seconds. */
 export const MIN_TTL_MS = 1000;
 
@@ -49,6 +52,13 @@ export function refuseBadOptions(options: AuthorityOptions): void {
     throw new AuthorityError(
       'options-invalid',
       `selfCheckEvery is ${every}: a whole number from 1 is allowed.`,
+    );
+  }
+  const { keysAhead = 0 } = options;
+  if (!Number.isSafeInteger(keysAhead) || keysAhead < 0 || keysAhead > MAX_KEYS_AHEAD) {
+    throw new AuthorityError(
+      'options-invalid',
+      `keysAhead is ${keysAhead}: a whole number from 0 to ${MAX_KEYS_AHEAD} is allowed.`,
     );
   }
 }

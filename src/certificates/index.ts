@@ -1,3 +1,5 @@
+export { RequestRate } from './request-rate.ts';
+export type { RequestRateOptions } from './request-rate.ts';
 export { certificateService } from './service.ts';
 export type { CertificateService } from './service.ts';
 export type {
@@ -6,5 +8,6 @@ export type {
   Credentials,
   RefusedField,
   RequestRefusal,
+  SaidRefusal,
 } from './types.ts';
 export type { ValidityBounds } from './validity.ts';

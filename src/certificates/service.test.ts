@@ -6,14 +6,15 @@ import { describe, expect, it } from 'vitest';
 import { AuthorityError } from '../authority/index.ts';
 import type { ProvenWorkload, Verdict } from '../attestation/index.ts';
 import { SpiffeId, TrustDomain } from '../identity/index.ts';
-import { certificateService, type CertificateServiceOptions } from './index.ts';
+import { statusOf } from '../discovery/index.ts';
+import { certificateService, RequestRate, type CertificateServiceOptions } from './index.ts';
 
 const proto = new URL('../../proto/istio/v1/auth/ca.proto', import.meta.url).pathname;
 const root = new protobuf.Root().loadSync(proto, { keepCase: true });
 const requestType = root.lookupType('istio.v1.auth.IstioCertificateRequest');
 const id = SpiffeId.workload(TrustDomain.parse('example.org'), 'shop', 'web');
-const proven: Verdict = { ok: true, workload: { id } as ProvenWorkload };
-const refused: Verdict = {
+const proven: Verdict = { ok: true, workload: { id, pod: { uid: 'web-1' } } as ProvenWorkload };
+const refused = {
   ok: false,
   refusal: {
     factor: 'pod',
@@ -21,7 +22,7 @@ const refused: Verdict = {
     detail: 'pod shop/web does not exist',
     publicMessage: 'not attested: the pod was refused',
   },
-};
+} satisfies Verdict;
 
 interface Answer {
   readonly error: Partial<grpc.StatusObject> | null;
@@ -47,7 +48,8 @@ function harness(options: Partial<CertificateServiceOptions> = {}): {
       throw new AuthorityError('csr-signature', 'not signed by the key it names');
     },
     validity: { minMs: 60_000, maxMs: 86_400_000, svidTtlMs: 3_600_000 },
-    maxConcurrentAttestations: 2,
+    rate: new RequestRate({ perMinute: Infinity, ticks: () => 0 }),
+    statusOf,
     observer: {
       issued: () => told.push('issued'),
       refused: (_workload, { field, detail }) => told.push(`${field}: ${detail}`),
@@ -135,22 +137,24 @@ describe('CreateCertificate', () => {
     expect(signed).toEqual([]);
   });
 
-  it('turns callers away while too many are being proven, and takes them again after', async () => {
-    const waiting: ((verdict: Verdict) => void)[] = [];
-    const { call } = harness({
-      attest: async () => await new Promise<Verdict>((resolve) => waiting.push(resolve)),
+  it('tells a caller who was turned away, or asks too often, when to come back', async () => {
+    let verdict: Verdict = {
+      ok: false,
+      refusal: { ...refused.refusal, factor: 'load', code: 'RESOURCE_EXHAUSTED', retryAfterMs: 1_200 },
+    };
+    const { call, told, signed } = harness({
+      attest: async () => verdict,
+      rate: new RequestRate({ perMinute: 1, ticks: () => 0 }),
     });
-    const first = [call({}), call({})];
-    expect((await call({})).error).toEqual({
-      code: status.RESOURCE_EXHAUSTED,
-      details: 'too many callers at once; try again',
-    });
-    for (const resolve of waiting.splice(0)) resolve(refused);
-    for (const { error } of await Promise.all(first)) {
-      expect(error).toMatchObject({ code: status.PERMISSION_DENIED });
-    }
-    const next = call({});
-    waiting[0]?.(refused);
-    expect((await next).error).toMatchObject({ code: status.PERMISSION_DENIED });
+    const backIn = async (): Promise<unknown> => {
+      const { error } = await call({ csr: 'csr' });
+      return [error?.code, error?.metadata?.get('grpc-retry-pushback-ms')];
+    };
+    expect(await backIn()).toEqual([status.RESOURCE_EXHAUSTED, ['1200']]);
+    verdict = proven;
+    expect(await backIn()).toEqual([status.INVALID_ARGUMENT, undefined]);
+    expect(await backIn()).toEqual([status.RESOURCE_EXHAUSTED, ['60000']]);
+    expect(signed).toHaveLength(1);
+    expect(told.at(-1)).toMatch(/^rate: /u);
   });
 });

@@ -25,10 +25,6 @@ type Answer = Partial<grpc.StatusObject>;
 
 const NAME = 'istio.v1.auth.IstioCertificateService';
 const METHOD = 'CreateCertificate';
-const BUSY: Answer = {
-  code: status.RESOURCE_EXHAUSTED,
-  details: 'too many callers at once; try again',
-};
 const UNDECIDED: Answer = {
   code: status.UNAVAILABLE,
   details: 'the caller could not be verified now; try again',
@@ -79,7 +75,6 @@ class CertificateServer {
   readonly #read: ReadRequest;
   readonly #writer = new ResponseWriter();
   readonly #told = new ToldBundles();
-  #attesting = 0;
 
   constructor(options: CertificateServiceOptions) {
     this.#options = options;
@@ -92,26 +87,19 @@ class CertificateServer {
 
   /** Never rejects. */
   async answer(call: BytesCall, callback: grpc.sendUnaryData<Buffer>): Promise<void> {
-    const { observer, maxConcurrentAttestations } = this.#options;
-    if (this.#attesting >= maxConcurrentAttestations) {
-      callback(BUSY);
-      return;
-    }
+    const { observer, rate, statusOf } = this.#options;
     let verdict: Verdict;
     const credentials = this.#options.credentialsOf(call.metadata, call.getPeer());
-    this.#attesting += 1;
     try {
       verdict = await this.#options.attest(credentials);
     } catch (error) {
       observer.failed(error);
       callback(UNDECIDED);
       return;
-    } finally {
-      this.#attesting -= 1;
     }
     if (!verdict.ok) {
-      const { code, publicMessage } = verdict.refusal;
-      callback({ code: status[code], details: publicMessage });
+      const { code, publicMessage: message, retryAfterMs } = verdict.refusal;
+      callback(statusOf({ code, message, retryAfterMs }));
       return;
     }
     if (call.cancelled) {
@@ -119,6 +107,13 @@ class CertificateServer {
       return;
     }
     const { workload } = verdict;
+    const retryAfterMs = rate.take(workload.pod.uid);
+    if (retryAfterMs > 0) {
+      const message = 'this pod asks for certificates too often; keep the one that it has';
+      observer.refused(workload, { field: 'rate', detail: message });
+      callback(statusOf({ code: 'RESOURCE_EXHAUSTED', message, retryAfterMs }));
+      return;
+    }
     let response: Buffer;
     let issued: IssuedChain;
     try {

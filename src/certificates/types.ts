@@ -3,10 +3,11 @@ import type protobuf from 'protobufjs';
 import type { ProvenWorkload, Verdict } from '../attestation/index.ts';
 import type { IssuedChain } from '../authority/index.ts';
 import type { SpiffeId, TrustBundle } from '../identity/index.ts';
+import type { RequestRate } from './request-rate.ts';
 import type { ValidityBounds } from './validity.ts';
 
-/** A field of the request that was not taken. */
-export type RefusedField = 'message' | 'csr' | 'validity' | 'metadata';
+/** A field of the request that was not taken; `rate`: one too many. */
+export type RefusedField = 'message' | 'csr' | 'validity' | 'metadata' | 'rate';
 
 /** Why a proven workload gets no certificate for what it sent. */
 export interface RequestRefusal {
@@ -32,6 +33,14 @@ export interface CertificateObserver {
   failed(error: unknown): void;
 }
 
+/** What a caller is told who gets nothing. */
+export interface SaidRefusal {
+  readonly code: 'UNAUTHENTICATED' | 'PERMISSION_DENIED' | 'UNAVAILABLE' | 'RESOURCE_EXHAUSTED';
+  readonly message: string;
+  /** When to come back, ms from now; absent: as it likes. */
+  readonly retryAfterMs?: number | undefined;
+}
+
 export interface CertificateServiceOptions {
   /** Has `istio.v1.auth`, field names kept as in the proto file. */
   readonly root: protobuf.Root;
@@ -43,7 +52,8 @@ export interface CertificateServiceOptions {
   /** @throws AuthorityError as `Authority.issueForCsr` */
   readonly sign: (id: SpiffeId, csr: string, ttlMs: number) => IssuedChain;
   readonly validity: ValidityBounds;
-  /** Callers being proven at once; more are turned away with RESOURCE_EXHAUSTED. */
-  readonly maxConcurrentAttestations: number;
+  readonly rate: RequestRate;
+  /** How a refusal is said in gRPC. */
+  readonly statusOf: (refusal: SaidRefusal) => Partial<grpc.StatusObject>;
   readonly observer: CertificateObserver;
 }

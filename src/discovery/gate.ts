@@ -1,24 +1,12 @@
 import type { DiscoveryLimits } from './types.ts';
 
-/** Counts admissions under way and streams of each client. */
+/** Counts the streams of each client. */
 export class Gate {
   readonly #limits: DiscoveryLimits;
   readonly #streams: Map<string, number> = new Map();
-  #admissions = 0;
 
   constructor(limits: DiscoveryLimits) {
     this.#limits = limits;
-  }
-
-  /** @returns false where too many are being admitted; otherwise `leaveAdmission` must follow. */
-  enterAdmission(): boolean {
-    if (this.#admissions >= this.#limits.maxConcurrentAdmissions) return false;
-    this.#admissions += 1;
-    return true;
-  }
-
-  leaveAdmission(): void {
-    this.#admissions -= 1;
   }
 
   /** @returns false where this client has too many; otherwise `leave` must follow, once its transport is gone. */

@@ -222,24 +222,14 @@ describe('admission', () => {
     expect(failures).toEqual([new Error('no JWKS at 10.0.0.1')]);
   });
 
-  it('turns away whom it cannot admit now, and takes the next once there is room', async () => {
-    const waiting: (() => void)[] = [];
-    const session = sessionOf(new FakeView());
-    server = await serve(() => session, {
-      limits: { ...LIMITS, maxConcurrentAdmissions: 1 },
-      authenticator: {
-        admit: () => new Promise((resolve) => waiting.push(() => resolve({ ok: true, session }))),
-      },
+  it('tells whom it turns away when to come back', async () => {
+    const end: StreamEnd = { code: 'RESOURCE_EXHAUSTED', message: 'too many', retryAfterMs: 1_500 };
+    server = await serve(() => sessionOf(new FakeView()), {
+      authenticator: { admit: async () => ({ ok: false, end }) },
     });
-    const client = server.client();
-    const first = new XdsClient(client, ADS);
-    await eventually(() => waiting.length === 1);
-    expect((await new XdsClient(client, ADS).end()).code).toBe(grpc.status.RESOURCE_EXHAUSTED);
-    waiting[0]!();
-    await eventually(() => server?.discovery.streams().length === 1);
-    const third = new XdsClient(client, ADS);
-    await eventually(() => waiting.length === 2);
-    for (const each of [first, third]) each.call.cancel();
+    const { code, metadata } = await new XdsClient(server.client(), ADS).end();
+    expect(code).toBe(grpc.status.RESOURCE_EXHAUSTED);
+    expect(metadata.get('grpc-retry-pushback-ms')).toEqual(['1500']);
   });
 
   it('tells the authenticator when the caller went away meanwhile, and closes the session it still gets', async () => {

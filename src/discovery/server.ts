@@ -66,7 +66,6 @@ const EXPIRING: StreamEnd = {
   message: 'token expires soon; reconnect with a fresh one',
 };
 const EXPIRED: StreamEnd = { code: 'UNAUTHENTICATED', message: 'the token has expired' };
-const BUSY: StreamEnd = { code: 'RESOURCE_EXHAUSTED', message: 'too many callers at once; try again' };
 const GONE: StreamEnd = { code: 'UNAVAILABLE', message: 'the client went away' };
 const UNDECIDED: StreamEnd = {
   code: 'UNAVAILABLE',
@@ -181,7 +180,6 @@ class DiscoveryServer implements DiscoveryServices {
   /** Never rejects. */
   async #admit(call: BytesCall): Promise<Admission> {
     if (this.#stopping) return { ok: false, end: STOPPING };
-    if (!this.#gate.enterAdmission()) return { ok: false, end: BUSY };
     const gone = new AbortController();
     const abort = (): void => gone.abort();
     call.once('cancelled', abort);
@@ -195,7 +193,6 @@ class DiscoveryServer implements DiscoveryServices {
       return { ok: false, end: UNDECIDED };
     } finally {
       call.off('cancelled', abort);
-      this.#gate.leaveAdmission();
     }
   }
 

@@ -21,7 +21,6 @@ export const LIMITS: DiscoveryLimits = {
   maxMessageBytes: 64 * 1024,
   maxStreamsPerClient: 4,
   maxNamesPerStream: 50,
-  maxConcurrentAdmissions: 8,
 };
 
 export function resource(typeUrl: string, name: string, version: string, body?: Uint8Array): Resource {

@@ -72,6 +72,8 @@ export interface StreamEnd {
     | 'UNAVAILABLE'
     | 'INVALID_ARGUMENT';
   readonly message: string;
+  /** When the client should come back, ms from now; absent: as it likes. */
+  readonly retryAfterMs?: number | undefined;
 }
 
 export type Admission =
@@ -135,8 +137,6 @@ export interface DiscoveryLimits {
   readonly maxStreamsPerClient: number;
   /** Subscribed names of one stream, all types together. */
   readonly maxNamesPerStream: number;
-  /** Streams being admitted at once; more are turned away with RESOURCE_EXHAUSTED. */
-  readonly maxConcurrentAdmissions: number;
 }
 
 /** One stream as an operator sees it: a snapshot. */

@@ -14,6 +14,8 @@ export interface ProxiesOptions {
   readonly jwksOf: (uri: string) => string | undefined;
   readonly bundle: () => TrustBundle;
   readonly nowMs: () => number;
+  /** Monotonic; milliseconds and parts of them. */
+  readonly ticks: () => number;
   readonly random: () => number;
   /** Makes an SVID for a proven workload. */
   readonly issue: (workload: Workload) => IssuedSvid;
@@ -31,6 +33,8 @@ export interface Workload {
 export interface ProxiesObserver {
   /** @param workload of the stream whose proof allowed it */
   issued(workload: Workload, svid: IssuedSvid, reason: IssueReason): void;
+  /** An SVID had to wait before it was made, as more were wanted than there was time for. @param ms for how long */
+  waited(ms: number): void;
   refused(workload: Workload, why: string): void;
   /** No SVID could be made; or a filter was too large to be sent, and everything is denied in its place. */
   failed(workload: Workload, error: Error): void;

@@ -43,9 +43,11 @@ beforeEach(async () => {
     jwksOf: (uri) => keys.get(uri),
     bundle: () => authority.bundle,
     nowMs: Date.now,
+    ticks: () => 0,
     random: Math.random,
     issue: ({ id }) => authority.issue(id),
     observer: {
+      waited: () => {},
       issued: (workload, _svid, reason) => {
         events.push(`issued ${workload.pod.name} ${reason}`);
         issuedFor(workload);

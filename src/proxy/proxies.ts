@@ -4,6 +4,7 @@ import { keyOf, type MeshNotice, type ObjectKey, type Pod } from '../mesh/index.
 import type { MeshSettings } from '../policy/index.ts';
 import { BundleSecrets } from './bundle-secrets.ts';
 import { faultOf, type FilterSet } from './filters.ts';
+import { IssuanceQueue } from './issuance-queue.ts';
 import type { ProxiesOptions, ProxyLease, Workload } from './proxies-types.ts';
 import { SvidKeeper } from './svid-keeper.ts';
 import { isSame, type Entry, type Proof } from './workload-entry.ts';
@@ -12,6 +13,8 @@ import { WorkloadProxy } from './workload-proxy.ts';
 
 /** About 5 ms of work. */
 const RENEWALS_AT_ONCE = 50;
+/** Of each turn of the event loop: what arrives meanwhile waits about as long. */
+const ISSUANCE_SLICE_MS = 5;
 
 /**
  * The connected workloads. Changes of the mesh and of the bundle come in, and reach just those that they concern.
@@ -22,6 +25,7 @@ export class Proxies {
   readonly #options: ProxiesOptions;
   readonly #bundles: BundleSecrets;
   readonly #filters: WorkloadFilters;
+  readonly #queue: IssuanceQueue;
   /** By the pod's name. A pod made anew, or running as another account, is another workload: see `isSame`. */
   readonly #byPod = new Map<ObjectKey, Entry>();
   readonly #unsubscribe: () => void;
@@ -30,6 +34,12 @@ export class Proxies {
     this.#options = options;
     this.#bundles = new BundleSecrets(options.encoder, options.bundle);
     this.#filters = new WorkloadFilters(options.mesh, options);
+    this.#queue = new IssuanceQueue({
+      ticks: options.ticks,
+      sliceMs: ISSUANCE_SLICE_MS,
+      nextTurn: setImmediate,
+      onWaited: (ms) => options.observer.waited(ms),
+    });
     this.#unsubscribe = options.mesh.subscribe((notice) => this.#meshChanged(notice));
   }
 
@@ -102,6 +112,7 @@ export class Proxies {
 
   close(): void {
     this.#unsubscribe();
+    this.#queue.close();
     for (const { keeper } of this.#byPod.values()) keeper.close();
     this.#byPod.clear();
   }
@@ -124,6 +135,7 @@ export class Proxies {
     const keeper = new SvidKeeper({
       nowMs,
       random,
+      queue: this.#queue,
       issue: () => issue(proven),
       recheck: () => {
         const found = this.#recheck(workload, proofs);

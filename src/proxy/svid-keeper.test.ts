@@ -1,8 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { IssuedSvid } from '../authority/index.ts';
+import { IssuanceQueue } from './issuance-queue.ts';
 import { SvidKeeper, type SvidKeeperOptions } from './svid-keeper.ts';
 
 const hour = 3_600_000;
+const onWaited = (): void => {};
 
 /** Only the times count here; keys and certificates are the authority's tests' matter. */
 function svidFrom(serial: number): IssuedSvid {
@@ -21,6 +23,7 @@ function setup(overrides: Partial<SvidKeeperOptions> = {}): { keeper: SvidKeeper
   const keeper = new SvidKeeper({
     nowMs: Date.now,
     random: () => 0.5,
+    queue: new IssuanceQueue({ ticks: () => 0, sliceMs: 1, nextTurn: setImmediate, onWaited }),
     issue: () => svidFrom((count += 1)),
     recheck: () => undefined,
     onIssued: (svid, reason) => events.push(`${reason} ${svid.serial}`),
@@ -41,6 +44,44 @@ describe('SvidKeeper', () => {
     expect(keeper.peek()).toBeUndefined();
     expect(keeper.current()).toBe(keeper.current());
     expect(events).toEqual(['first 1']);
+  });
+
+  it('tells the streams of one that had to wait, and is asked for it once', () => {
+    let nowMs = 0;
+    const queue = new IssuanceQueue({ ticks: () => nowMs, sliceMs: 1, nextTurn: setImmediate, onWaited });
+    queue.submit({ endsMs: 0, run: () => (nowMs += 1) });
+    const { keeper, events } = setup({ queue });
+    const closed = setup({ queue });
+    expect([keeper.current(), keeper.current(), closed.keeper.current()]).toEqual([
+      undefined,
+      undefined,
+      undefined,
+    ]);
+    closed.keeper.close();
+    vi.advanceTimersByTime(1);
+    expect(events).toEqual(['first 1', 'renewed']);
+    expect(keeper.current()?.serial).toBe('1');
+    expect(closed.events).toEqual([]);
+  });
+
+  it('does not renew in one minute what began in one', () => {
+    let nowMs = 0;
+    const queue = new IssuanceQueue({
+      ticks: () => (nowMs += 0.14),
+      sliceMs: 5,
+      nextTurn: setImmediate,
+      onWaited,
+    });
+    const renewals: number[] = [];
+    const onIssued: SvidKeeperOptions['onIssued'] = (_, reason) => {
+      if (reason === 'renewal') renewals.push(Math.floor(Date.now() / 60_000));
+    };
+    for (let at = 0; at < 2_000; at += 1)
+      setup({ queue, random: () => ((at * 7_919) % 2_000) / 2_000, onIssued }).keeper.current();
+    vi.advanceTimersByTime(hour);
+    const byMinute = Map.groupBy(renewals, (minute) => minute);
+    expect(renewals.length).toBeGreaterThanOrEqual(2_000);
+    expect(Math.max(...[...byMinute.values()].map(({ length }) => length))).toBeLessThan(2_000 / 5);
   });
 
   it('renews at half-life, and tells the streams', () => {

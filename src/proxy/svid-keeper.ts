@@ -1,4 +1,5 @@
 import { renewalTime, type IssuedSvid } from '../authority/index.ts';
+import type { IssuanceQueue } from './issuance-queue.ts';
 
 /** Why the SVID is made: the first one, its renewal at half-life, an operator's order, or another root that signs. */
 export type IssueReason = 'first' | 'renewal' | 'ordered' | 'rotation';
@@ -6,6 +7,8 @@ export type IssueReason = 'first' | 'renewal' | 'ordered' | 'rotation';
 export interface SvidKeeperOptions {
   readonly nowMs: () => number;
   readonly random: () => number;
+  /** Of all keepers: decides who is next. */
+  readonly queue: IssuanceQueue;
   /** Makes an SVID. Its errors are passed on to `onError`. */
   readonly issue: () => IssuedSvid;
   /** Proves again that the workload may have one. Undefined: it may. Text: why not. */
@@ -28,15 +31,24 @@ export class SvidKeeper {
   #svid: IssuedSvid | undefined;
   #renewAtMs = 0;
   #timer: NodeJS.Timeout | undefined;
+  /** One that was asked for and is not made yet. */
+  #ordered = false;
   #closed = false;
 
   constructor(options: SvidKeeperOptions) {
     this.#options = options;
   }
 
-  /** The current SVID; the first call makes it. Undefined where it may not be had, or could not be made. */
+  /**
+   * The current SVID; the first call makes it. Undefined where it may not be had, could not be made, or has to wait:
+   * the streams are told once it is there.
+   */
   current(): IssuedSvid | undefined {
-    if (this.#svid === undefined && !this.#closed) this.#replace('first');
+    if (this.#svid === undefined) {
+      let waited = false;
+      this.#order('first', () => waited);
+      waited = true;
+    }
     return this.#svid;
   }
 
@@ -100,8 +112,21 @@ export class SvidKeeper {
       this.#schedule();
       return;
     }
-    const before = this.#svid;
-    this.#replace(before === undefined ? 'first' : 'renewal');
-    if (this.#svid !== before) this.#options.onRenewed();
+    this.#order(this.#svid === undefined ? 'first' : 'renewal', () => true);
+  }
+
+  /** @param unasked whether, by the time that it is there, nobody waits for the answer */
+  #order(reason: IssueReason, unasked: () => boolean): void {
+    if (this.#ordered || this.#closed) return;
+    this.#ordered = true;
+    const endsMs = this.#svid?.notAfterMs ?? Infinity;
+    const run = (): void => {
+      this.#ordered = false;
+      if (this.#closed) return;
+      const before = this.#svid;
+      this.#replace(reason);
+      if (this.#svid !== before && unasked()) this.#options.onRenewed();
+    };
+    this.#options.queue.submit({ endsMs, run });
   }
 }

@@ -7,6 +7,7 @@ export interface Metrics {
   readonly refused: Counter<'factor'>;
   readonly admissionSeconds: Histogram;
   readonly issuanceSeconds: Histogram;
+  readonly issuanceWaitSeconds: Histogram;
   readonly requestSeconds: Histogram;
   readonly streams: Gauge<'method'>;
   readonly pushes: Counter<'type'>;
@@ -58,6 +59,10 @@ export function createMetrics(): Metrics {
     ),
     admissionSeconds: histogram('admission_seconds', 'Time to prove a caller'),
     issuanceSeconds: histogram('issuance_seconds', 'Time to make a key and sign an SVID'),
+    issuanceWaitSeconds: histogram(
+      'issuance_wait_seconds',
+      'Time that an SVID had to wait before it was made, of those that had to',
+    ),
     requestSeconds: histogram('request_seconds', 'Time to check a certificate request and sign for it'),
     streams: gauge('xds_streams', 'Open xDS streams', 'method'),
     pushes: counter('xds_pushes_total', 'Responses sent', 'type'),

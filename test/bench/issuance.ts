@@ -97,9 +97,10 @@ function orderedSecrets(authority: Authority): { readonly renew: () => void; rea
     jwksOf: () => undefined,
     bundle: () => authority.bundle,
     nowMs: Date.now,
+    ticks: () => performance.now(),
     random: Math.random,
     issue: () => authority.issue(id),
-    observer: { issued: () => {}, refused: () => {}, failed: () => {} },
+    observer: { issued: () => {}, waited: () => {}, refused: () => {}, failed: () => {} },
   });
   const { proxy } = proxies.open({ id, pod, factors: [] }, () => undefined);
   return {

@@ -38,7 +38,8 @@ export async function startControlPlane(folder: string, mesh: BenchMesh): Promis
       ...['control-plane', '--directory', mesh.directory, '--data-dir', dataDir],
       ...['--listen', `127.0.0.1:${port}`, '--admin', `127.0.0.1:${admin}`],
       ...['--token-issuer', tokenIssuer, '--audience', audience, '--peer-address', 'require'],
-      ...['--max-concurrent-attestations', String(Math.max(1_024, mesh.workloads.length))],
+      ...['--max-concurrent-attestations', String(Math.max(1_024, 2 * mesh.workloads.length))],
+      ...['--max-requests-per-minute', String(10 ** 9)],
       ...['--audit-log', join(folder, 'audit.log')],
     ],
   });

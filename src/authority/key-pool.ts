@@ -1,0 +1,56 @@
+import { generateKeyPair as generateInThread, type KeyObject } from 'node:crypto';
+import { generateKeyPair, keyPairOf, type KeyPair } from './keys.ts';
+
+/** Keys that are made at once, each in a thread of the process's pool: one core is left to those who wait. */
+const IN_FLIGHT = 1;
+
+/**
+ * Keys made ahead, so that a burst finds them ready: making one is about half of what an SVID costs, and other threads
+ * can do it. Never more than `size`; each is handed out once, and whoever finds none makes one.
+ */
+export class KeyPool {
+  readonly #size: number;
+  readonly #ready: KeyPair[] = [];
+  #making = 0;
+  #closed = false;
+
+  /** @param size how many are kept ready; 0: none, each is made when it is asked for */
+  constructor(size: number) {
+    this.#size = size;
+    this.#fill();
+  }
+
+  /** Keys that are ready. */
+  get ready(): number {
+    return this.#ready.length;
+  }
+
+  take(): KeyPair {
+    const pair = this.#ready.pop() ?? generateKeyPair();
+    this.#fill();
+    return pair;
+  }
+
+  /** Drops the keys, and makes no more ahead. */
+  close(): void {
+    this.#closed = true;
+    this.#ready.length = 0;
+  }
+
+  #fill(): void {
+    while (!this.#closed && this.#making < IN_FLIGHT && this.#ready.length + this.#making < this.#size) {
+      this.#making += 1;
+      generateInThread('ec', { namedCurve: 'P-256' }, (error, _publicKey, privateKey) =>
+        this.#made(error, privateKey),
+      );
+    }
+  }
+
+  /** One that could not be made is made by whoever needs it, who reports why it cannot be. */
+  #made(error: Error | null, privateKey: KeyObject): void {
+    this.#making -= 1;
+    if (this.#closed || error !== null) return;
+    this.#ready.push(keyPairOf(privateKey));
+    this.#fill();
+  }
+}
