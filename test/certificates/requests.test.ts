@@ -19,6 +19,7 @@ let token: string;
 beforeAll(async () => {
   controlPlane = await world.start(
     ...['--log-level', 'debug', '--svid-ttl', '2h', '--max-concurrent-attestations', '8'],
+    ...['--max-requests-per-minute', '100000'],
   );
   token = await controlPlane.ask('token', '--pod', 'shop/web');
   client = new CertificateClient(controlPlane);
