@@ -47,6 +47,17 @@ describe('the bench, in a tiny size', () => {
         'policy-change-cpu',
         'memory-resident',
         'memory-heap',
+        'apply-p50',
+        'apply-p99',
+        'apply-accepted-p50',
+        'apply-accepted-p99',
+        'apply-kubectl-p50',
+        'apply-kubectl-p99',
+        'pods-follow-cpu',
+        'pods-time',
+        'pods-time-reviews',
+        'pods-cpu',
+        'pods-reviews',
       ]);
       for (const { name, value, limit, ofLimit } of rows) {
         expect(

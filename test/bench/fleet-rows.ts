@@ -13,9 +13,9 @@ import { identitiesOf, startBareHandshakes, startBareStreams, startControlPlane 
 import type { SidecarIdentity } from './sidecar.ts';
 import { median, quantile } from './statistics.ts';
 
-const bare =
+export const bare: string =
   'a bare grpc-js server in its place: it proves nobody, and writes the bytes, already encoded, that the control plane sent';
-const bareAndCryptography =
+export const bareAndCryptography: string =
   'what that bare server spends, TLS included, and in cryptography what it is spared: for each sidecar one RS256 verification, one P-256 key generation and one signature';
 const cryptography =
   'cryptography alone, as CPU time: for each sidecar one RS256 verification, one P-256 key generation and one signature by node:crypto, and one TLS 1.3 handshake of a node:tls server';

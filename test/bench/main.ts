@@ -1,9 +1,11 @@
 import { writeFileSync } from 'node:fs';
+import { applyRows } from './apply-rows.ts';
 import { certificateRows } from './certificate-rows.ts';
 import { fleetRows } from './fleet-rows.ts';
 import { csrRows, sdsRows } from './issuance.ts';
 import { compileRows, evaluateRows } from './policies.ts';
 import { parseOptions, usage, type BenchOptions, type RowGroup } from './options.ts';
+import { podsRows } from './pods-rows.ts';
 import { table, type Row } from './row.ts';
 
 interface Part {
@@ -30,6 +32,12 @@ const parts: readonly Part[] = [
     groups: ['cold-start', 'policy-change', 'memory'],
     title: 'a fleet of sidecars against a control plane',
     run: (options) => fleetRows(options, progress),
+  },
+  { groups: ['apply'], title: 'policies at a real API server', run: (options) => applyRows(options) },
+  {
+    groups: ['pods'],
+    title: 'pods of a real API server',
+    run: (options) => podsRows(options, progress),
   },
 ];
 

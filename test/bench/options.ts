@@ -10,6 +10,8 @@ export const rowGroups = [
   'cold-start',
   'policy-change',
   'memory',
+  'apply',
+  'pods',
 ] as const;
 export type RowGroup = (typeof rowGroups)[number];
 
@@ -26,6 +28,10 @@ export interface BenchSize {
   readonly starts: number;
   /** Policy changes after each cold start. */
   readonly changes: number;
+  /** Policies written at a real API server, one after the other. */
+  readonly applies: number;
+  /** Made at once at a real API server. */
+  readonly pods: number;
 }
 
 export interface BenchOptions {
@@ -40,7 +46,7 @@ export interface BenchOptions {
 export const usage: string = `usage: make bench, or: node test/bench/main.ts
   --only ROW      one of ${rowGroups.join(', ')}
   --json FILE     also write the rows as JSON
-  --sidecars N    simulated sidecars (default 1000)
+  --sidecars N    simulated sidecars (default 1000); twice as many pods at the API server
   --quick         few, short rounds: shows that it works, not how fast
   --profile DIR   write CPU profiles of the control plane (for Chrome's or VS Code's viewer); slows it down
 `;
@@ -66,7 +72,16 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     throw new Error(`--sidecars ${values.sidecars}: a whole number from 1 to 20000 is allowed`);
   }
   const size: BenchSize = values.quick
-    ? { rounds: 2, roundMs: 10, namespaces: 3, sidecars, starts: 1, changes: 2 }
-    : { rounds: 9, roundMs: 200, namespaces: 100, sidecars, starts: 3, changes: 10 };
+    ? { rounds: 2, roundMs: 10, namespaces: 3, sidecars, starts: 1, changes: 2, applies: 4, pods: sidecars }
+    : {
+        rounds: 9,
+        roundMs: 200,
+        namespaces: 100,
+        sidecars,
+        starts: 3,
+        changes: 10,
+        applies: 200,
+        pods: 2 * sidecars,
+      };
   return { size, only, json: values.json, profile: values.profile };
 }

@@ -24,8 +24,27 @@ const serverName = 'localhost';
 const tokenIssuer = 'https://countersign.local';
 const audience = 'countersign';
 
-/** The control plane as `countersign control-plane` starts it, asking for every factor. */
+/** The control plane over a directory, asking for every factor. */
 export async function startControlPlane(folder: string, mesh: BenchMesh): Promise<MeasuredServer> {
+  const source = ['--directory', mesh.directory, '--token-issuer', tokenIssuer];
+  return await startOver(source, folder, mesh);
+}
+
+/** The same over an API server, which issues the tokens. */
+export async function startControlPlaneInCluster(
+  kubeconfig: string,
+  folder: string,
+  mesh: BenchMesh,
+): Promise<MeasuredServer> {
+  return await startOver(['--kubeconfig', kubeconfig], folder, mesh);
+}
+
+/** As `countersign control-plane` starts it. */
+async function startOver(
+  source: readonly string[],
+  folder: string,
+  mesh: BenchMesh,
+): Promise<MeasuredServer> {
   const dataDir = join(folder, 'data');
   const port = await freePort();
   const admin = await freePort();
@@ -35,9 +54,9 @@ export async function startControlPlane(folder: string, mesh: BenchMesh): Promis
     preload: probe,
     script: new URL(`file://${root}cmd/main.ts`),
     args: [
-      ...['control-plane', '--directory', mesh.directory, '--data-dir', dataDir],
+      ...['control-plane', ...source, '--data-dir', dataDir],
       ...['--listen', `127.0.0.1:${port}`, '--admin', `127.0.0.1:${admin}`],
-      ...['--token-issuer', tokenIssuer, '--audience', audience, '--peer-address', 'require'],
+      ...['--audience', audience, '--peer-address', 'require'],
       ...['--max-concurrent-attestations', String(Math.max(1_024, 2 * mesh.workloads.length))],
       ...['--max-requests-per-minute', String(10 ** 9)],
       ...['--audit-log', join(folder, 'audit.log')],

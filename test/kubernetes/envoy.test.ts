@@ -1,80 +1,35 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { at } from '../cluster/api-client.ts';
-import { httpApp, type App } from '../harness/app.ts';
 import { TestControlPlane } from '../harness/control-plane.ts';
-import { TestEnvoy } from '../harness/envoy.ts';
 import { call } from '../harness/http.ts';
-import { loopbackSubnet } from '../harness/ports.ts';
 import { waitFor } from '../harness/wait.ts';
-import { audience, KubernetesWorld, policy } from './world.ts';
-
-const subnet = loopbackSubnet();
-const ips = { cart: `${subnet}.11`, web: `${subnet}.12` } as const;
-const inbound = 8_080;
-const outbound = 10_001;
+import { TwoSidecars } from './two-sidecars.ts';
+import { KubernetesWorld, policy } from './world.ts';
 
 let world: KubernetesWorld;
 let controlPlane: TestControlPlane;
-let app: App;
-const envoys: TestEnvoy[] = [];
+let sidecars: TwoSidecars | undefined;
 
 beforeAll(async () => {
   world = await KubernetesWorld.start();
   const { cluster, kubeconfig } = world;
-  await cluster.make.node('node-1');
-  await cluster.make.namespace('shop');
-  for (const [name, ip] of Object.entries(ips)) {
-    await cluster.make.serviceAccount('shop', name);
-    const labels = { app: name };
-    await cluster.make.pod({
-      namespace: 'shop',
-      name,
-      serviceAccount: name,
-      node: 'node-1',
-      ips: [ip],
-      labels,
-    });
-  }
+  sidecars = await TwoSidecars.make(world);
   controlPlane = await TestControlPlane.start({
     kubeconfig,
     dataDir: join(cluster.folder, 'data'),
   });
-  app = await httpApp('cart');
-  await sidecar('cart', '--inbound', `http:${ips.cart}:${inbound}=127.0.0.1:${app.port}`);
-  const cart = 'spiffe://cluster.local/ns/shop/sa/cart';
-  await sidecar('web', '--outbound', `http:${ips.web}:${outbound}=${ips.cart}:${inbound}=${cart}`);
-  await Promise.all(envoys.map((envoy) => envoy.ready()));
+  await sidecars.attach(controlPlane);
 });
 afterAll(async () => {
-  await Promise.all(envoys.map((envoy) => envoy.stop()));
-  app.close();
+  await sidecars?.stop();
   await controlPlane.stop();
   await world.dispose();
 });
 
-async function sidecar(name: keyof typeof ips, ...flags: readonly string[]): Promise<void> {
-  envoys.push(
-    await TestEnvoy.start({
-      pod: `shop/${name}`,
-      folder: world.cluster.folder,
-      controlPlane: controlPlane.address,
-      bundle: controlPlane.bundle,
-      token: await world.cluster.token({
-        namespace: 'shop',
-        serviceAccount: name,
-        pod: name,
-        audiences: [audience],
-      }),
-      flags: ['--source-address', ips[name], ...flags],
-    }),
-  );
-}
-
 async function answered(status: number): Promise<void> {
-  await waitFor(`a ${status}`, async () =>
-    (await call({ host: ips.web, port: outbound })).status === status ? true : undefined,
-  );
+  const { target } = sidecars!;
+  await waitFor(`a ${status}`, async () => ((await call(target)).status === status ? true : undefined));
 }
 
 describe('a real Envoy, attached to a control plane that watches a real API server', () => {

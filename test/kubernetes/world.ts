@@ -2,13 +2,15 @@ import { renameSync } from 'node:fs';
 import { stringify } from 'yaml';
 import { at } from '../cluster/api-client.ts';
 import { TestCluster } from '../cluster/cluster.ts';
+import type { TokenOptions } from '../cluster/tokens.ts';
 import { Wire } from '../cluster/wire.ts';
 import { bareCrd } from './crds.ts';
 
 export const audience = 'countersign';
 const home = 'countersign-system';
 const account = 'control-plane';
-const who = { namespace: home, serviceAccount: account };
+/** Who the control plane is at the API server. */
+export const controlPlaneAccount: TokenOptions = { namespace: home, serviceAccount: account };
 
 /** What the control plane may do, and no more. */
 const rules = [
@@ -107,7 +109,7 @@ export class KubernetesWorld {
         roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name },
         subjects: [{ kind: 'ServiceAccount', namespace: home, name: account }],
       });
-      const kubeconfig = await cluster.kubeconfigOf(who, wire.url);
+      const kubeconfig = await cluster.kubeconfigOf(controlPlaneAccount, wire.url);
       const world = new KubernetesWorld(cluster, wire, kubeconfig);
       await world.installCrd('security.countersign.dev');
       return world;
@@ -120,7 +122,7 @@ export class KubernetesWorld {
 
   /** As a kubelet does: the control plane's token is replaced where it stands. */
   async renewToken(): Promise<void> {
-    renameSync(await this.cluster.kubeconfigOf(who, this.wire.url), this.kubeconfig);
+    renameSync(await this.cluster.kubeconfigOf(controlPlaneAccount, this.wire.url), this.kubeconfig);
   }
 
   async installCrd(group: Parameters<typeof bareCrd>[0], kind = 'AuthorizationPolicy'): Promise<void> {
