@@ -3,10 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { at, type ApiClient, type WatchEvent } from '../cluster/api-client.ts';
 import { crdFiles } from '../deploy/chart.ts';
 import { TestControlPlane } from '../harness/control-plane.ts';
-import { call, oneConnection } from '../harness/http.ts';
+import { Load } from '../harness/http.ts';
 import { TwoSidecars } from '../kubernetes/two-sidecars.ts';
 import { controlPlaneAccount, KubernetesWorld, policy } from '../kubernetes/world.ts';
-import { monotonicMs } from './clock.ts';
 import type { BenchOptions } from './options.ts';
 import { row, type Row } from './row.ts';
 import { quantile } from './statistics.ts';
@@ -21,7 +20,7 @@ const name = 'bench';
 const quietMs = 50;
 const patienceMs = 30_000;
 
-/** One change; moments of the monotonic clock, ms. */
+/** One change; moments of `performance.now()`. */
 interface Change {
   /** The request, or kubectl, began. */
   readonly startedMs: number;
@@ -95,30 +94,34 @@ async function changes(
     });
     const judged = caller.next(allows ? 200 : 403);
     const watched = watch.next();
-    const startedMs = monotonicMs();
+    const startedMs = performance.now();
     await write(document);
-    const acceptedMs = monotonicMs();
+    const acceptedMs = performance.now();
     done.push({ startedMs, acceptedMs, watchedMs: await watched, ...(await judged) });
     await sleep(quietMs);
   }
   return done;
 }
 
-/** Sends one request after the other over one open connection. */
+/** Calls cart from web, one request after the other, over one open connection. */
 class Caller {
   /** Of the last answer. */
   status = 0;
-  readonly #target: Parameters<typeof call>[0];
-  readonly #done: Promise<void>;
+  readonly #load: Load;
   #awaited: { readonly status: number; readonly resolve: (judged: Judged) => void } | undefined;
-  #stopped = false;
 
-  constructor(target: Parameters<typeof call>[0]) {
-    this.#target = target;
-    this.#done = this.#run();
+  constructor(target: TwoSidecars['target']) {
+    const heard: ConstructorParameters<typeof Load>[1] = ({ status }, atMs, sentMs) => {
+      this.status = status;
+      if (this.#awaited?.status !== status) return;
+      this.#awaited.resolve({ judgedMs: atMs, requestMs: atMs - sentMs });
+      this.#awaited = undefined;
+    };
+    // Without a pause, one of two cores would be missing where it is measured.
+    this.#load = new Load(target, heard, 1);
   }
 
-  /** When the first answer with this status is there. */
+  /** The first answer with this status. */
   async next(status: number): Promise<Judged> {
     const { promise, resolve } = Promise.withResolvers<Judged>();
     this.#awaited = { status, resolve };
@@ -126,25 +129,7 @@ class Caller {
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    await this.#done;
-  }
-
-  async #run(): Promise<void> {
-    const agent = oneConnection();
-    while (!this.#stopped) {
-      const sentMs = monotonicMs();
-      const { status } = await call({ ...this.#target, agent });
-      const judgedMs = monotonicMs();
-      this.status = status;
-      if (this.#awaited?.status === status) {
-        this.#awaited.resolve({ judgedMs, requestMs: judgedMs - sentMs });
-        this.#awaited = undefined;
-      }
-      // One of two cores for it alone would be missing where it is measured.
-      await sleep(1);
-    }
-    agent.destroy();
+    await this.#load.stop();
   }
 }
 
@@ -175,7 +160,7 @@ class BareWatch {
       // A status that was written leaves it as it is.
       if (generation === this.#generation) continue;
       this.#generation = generation;
-      this.#heard?.(monotonicMs());
+      this.#heard?.(performance.now());
     }
   }
 }

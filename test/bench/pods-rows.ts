@@ -104,7 +104,7 @@ async function makePods(
   const before = await cpuSeconds();
   const startedMs = monotonicMs();
   await each(mesh.workloads, async ({ pod }) => {
-    const { namespace, name, serviceAccount, nodeName = '', ips, labels } = pod;
+    const { namespace, name, serviceAccount, nodeName, ips, labels } = pod;
     await cluster.make.pod({ namespace, name, serviceAccount, node: nodeName, ips, labels });
   });
   const madeMs = monotonicMs() - startedMs;

@@ -1,4 +1,5 @@
 import { Agent, request } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface Answer {
   readonly status: number;
@@ -35,19 +36,26 @@ export function oneConnection(): Agent {
   return new Agent({ keepAlive: true, maxSockets: 1 });
 }
 
-/** Sends requests one after the other, without a pause, until it is stopped. Counts what came back. */
+/** Sends requests one after the other over one connection, until it is stopped. Counts what came back. */
 export class Load {
   readonly statuses: Map<number, number> = new Map();
   #running = true;
   readonly #done: Promise<void>;
 
-  constructor(options: Parameters<typeof call>[0], onAnswer?: (answer: Answer, atMs: number) => void) {
+  /** @param pauseMs between two requests: without one it takes all that it can get of the machine */
+  constructor(
+    options: Parameters<typeof call>[0],
+    onAnswer?: (answer: Answer, atMs: number, sentMs: number) => void,
+    pauseMs?: number,
+  ) {
     const agent = oneConnection();
     this.#done = (async (): Promise<void> => {
       while (this.#running) {
+        const sentMs = performance.now();
         const answer = await call({ ...options, agent });
         this.statuses.set(answer.status, (this.statuses.get(answer.status) ?? 0) + 1);
-        onAnswer?.(answer, performance.now());
+        onAnswer?.(answer, performance.now(), sentMs);
+        if (pauseMs !== undefined) await sleep(pauseMs);
       }
       agent.destroy();
     })();
