@@ -5,6 +5,7 @@ import { crdFiles } from '../deploy/chart.ts';
 import { TestControlPlane } from '../harness/control-plane.ts';
 import { Load } from '../harness/http.ts';
 import { TwoSidecars } from '../kubernetes/two-sidecars.ts';
+import { installWebhook, webhookTrusted } from '../kubernetes/webhook.ts';
 import { controlPlaneAccount, KubernetesWorld, policy } from '../kubernetes/world.ts';
 import type { BenchOptions } from './options.ts';
 import { row, type Row } from './row.ts';
@@ -46,9 +47,11 @@ export async function applyRows({ size }: BenchOptions): Promise<readonly Row[]>
       // Not by way of the wire: that would measure the bench too.
       kubeconfig: await cluster.kubeconfigOf(controlPlaneAccount),
       dataDir: join(cluster.folder, 'data'),
+      flags: await installWebhook(world),
     });
     closers.push(async () => void (await controlPlane.stop()));
     closers.push(async () => sidecars.stop());
+    await webhookTrusted(world);
     await sidecars.attach(controlPlane);
     const caller = new Caller(sidecars.target);
     closers.push(async () => caller.stop());

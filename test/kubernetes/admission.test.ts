@@ -2,11 +2,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
 import { at } from '../cluster/api-client.ts';
-import { hostAddress } from '../cluster/host-address.ts';
-import { crdFiles, only, render } from '../deploy/chart.ts';
+import { crdFiles } from '../deploy/chart.ts';
 import { TestControlPlane } from '../harness/control-plane.ts';
-import { freePort } from '../harness/ports.ts';
 import { waitFor } from '../harness/wait.ts';
+import { installWebhook, webhookTrusted } from './webhook.ts';
 import { KubernetesWorld, policy } from './world.ts';
 
 const home = 'countersign-system';
@@ -41,25 +40,13 @@ beforeAll(async () => {
     labels: { app: 'web' },
   });
   for (const file of crdFiles()) await world.kubectl(['apply', '-f', file]);
-  const host = hostAddress();
-  const port = await freePort();
-  const ports = [{ port: 15_017, targetPort: port }];
-  await cluster.make.service(home, 'countersign', ports);
-  await cluster.make.endpointSlice({
-    namespace: home,
-    service: 'countersign',
-    endpoints: [{ ip: host }],
-    ports: [{ port }],
-  });
-  await world.apply(only(await render(), 'ValidatingWebhookConfiguration'));
+  const flags = await installWebhook(world);
   controlPlane = await TestControlPlane.start({
     kubeconfig,
     dataDir: join(cluster.folder, 'data'),
-    flags: ['--admission', `${host}:${port}`, '--log-level', 'debug'],
+    flags: [...flags, '--log-level', 'debug'],
   });
-  await waitFor('the webhook to be trusted', async () =>
-    (await tryToApply(policy('good', good), '--dry-run=server')).code === 0 ? true : undefined,
-  );
+  await webhookTrusted(world);
 }, 180_000);
 afterAll(async () => {
   await controlPlane?.stop();

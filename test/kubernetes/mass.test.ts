@@ -9,13 +9,14 @@ import { TestControlPlane } from '../harness/control-plane.ts';
 import { call, Load } from '../harness/http.ts';
 import { waitFor } from '../harness/wait.ts';
 import { TwoSidecars } from './two-sidecars.ts';
+import { installWebhook, webhookTrusted } from './webhook.ts';
 import { KubernetesWorld, policy } from './world.ts';
 
 const count = 1_000;
 const policies = at('security.countersign.dev/v1/authorizationpolicies', 'shop');
 const labels = { of: 'the-thousand' };
 const pathOf = (index: number): string => `/item-${index}`;
-/** As long as the chart lets a probe wait. */
+/** As long as the chart lets its liveness probe wait. */
 const probeTimeoutMs = 5_000;
 
 let world: KubernetesWorld;
@@ -29,7 +30,13 @@ beforeAll(async () => {
   const { cluster, kubeconfig } = world;
   for (const file of crdFiles()) await world.kubectl(['apply', '-f', file]);
   sidecars = await TwoSidecars.make(world);
-  controlPlane = await TestControlPlane.start({ kubeconfig, dataDir: join(cluster.folder, 'data') });
+  const flags = await installWebhook(world);
+  controlPlane = await TestControlPlane.start({
+    kubeconfig,
+    dataDir: join(cluster.folder, 'data'),
+    flags,
+  });
+  await webhookTrusted(world);
   await sidecars.attach(controlPlane);
   await world.apply(allow('kept', '/kept'));
   await answered('/kept', 200);
