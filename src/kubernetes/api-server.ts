@@ -270,10 +270,13 @@ async function headOf(stream: ClientHttp2Stream): Promise<Response> {
     // Listened to until its end: an error between two reads must not end the process.
     stream.on('error', reject);
     // A connection that ends in good order ends its streams without an error.
-    stream.once('close', () => {
+    const closed = (): void => {
       reject(new ApiServerError('UNREACHABLE', 'the connection was closed before an answer came'));
-    });
+    };
+    stream.once('close', closed);
     stream.once('response', (headers) => {
+      // Else each answer would cost an error, stack and all, that nobody sees.
+      stream.off('close', closed);
       resolve({ status: headers[':status'] ?? 0, headers, stream });
     });
   });

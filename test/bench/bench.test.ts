@@ -57,6 +57,7 @@ describe('the bench, in a tiny size', () => {
         'pods-time',
         'pods-time-reviews',
         'pods-cpu',
+        'pods-cpu-api-server',
         'pods-reviews',
       ]);
       for (const { name, value, limit, ofLimit } of rows) {
