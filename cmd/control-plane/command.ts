@@ -13,7 +13,7 @@ import {
 import { meshConfigFlag } from '../mesh-config.ts';
 import { defaultServerName, svidTtlBounds, type ControlPlaneConfig, type ListenAddress } from './config.ts';
 import { refuseDataAmongManifests } from './data-dir.ts';
-import { refuseUnclearSource } from './source-flags.ts';
+import { caOf, refuseUnclearSource } from './source-flags.ts';
 import { readSettings } from './mesh-config-file.ts';
 import type { SettingsFlags } from './mesh-config.ts';
 import { runControlPlane } from './run.ts';
@@ -31,6 +31,10 @@ interface Flags {
   readonly defaultAction: 'allow' | 'deny';
   readonly meshConfig?: string;
   readonly rotateRootAtAge?: number;
+  readonly caCert?: string;
+  readonly caKey?: string;
+  readonly caRoots?: string;
+  readonly caSecret?: string;
   readonly svidTtl: number;
   readonly jwksRefresh: number;
   readonly audience: string;
@@ -106,6 +110,21 @@ export function controlPlaneCommand(): Command {
       'deny',
     ),
     new Option(meshConfigFlag[0], `${meshConfigFlag[1]}; watched, and nothing in it may contradict a flag`),
+    new Option(
+      '--ca-cert <file>',
+      "an operator's CA that signs instead of a root of our own: its certificate, and those above it; PEM, watched",
+    ).argParser(parseText),
+    new Option('--ca-key <file>', 'the key of that CA; PEM, for the control plane alone to read').argParser(
+      parseText,
+    ),
+    new Option(
+      '--ca-roots <file>',
+      'the roots that workloads are to trust; PEM (default: what is self-signed in --ca-cert)',
+    ).argParser(parseText),
+    new Option(
+      '--ca-secret <name>',
+      'that CA from a Secret in the own namespace: tls.crt, tls.key, ca.crt, or ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem',
+    ).argParser(parseText),
     new Option(
       '--rotate-root-at-age <duration>',
       'replace the root, step by step, when it is this old (default: only by countersign rotate)',
@@ -192,6 +211,7 @@ async function toConfig(flags: Flags, stated: ReadonlySet<string>): Promise<Cont
     settings,
     meshConfig: file === undefined ? undefined : { file, flags: fromFlags },
     svidTtlMs: flags.svidTtl,
+    ca: caOf(flags),
     rotateRootAtAgeMs: rotationAge(flags),
     jwksRefreshMs: flags.jwksRefresh,
     audience: flags.audience,

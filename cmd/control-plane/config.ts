@@ -5,6 +5,16 @@ import type { MeshSettings } from '../../src/policy/index.ts';
 import type { SettingsFlags } from './mesh-config.ts';
 import type { LogFormat } from '../../src/telemetry/index.ts';
 
+/** Where an operator's CA comes from. */
+export type CaConfig =
+  | {
+      readonly kind: 'files';
+      readonly cert: string;
+      readonly key: string;
+      readonly roots: string | undefined;
+    }
+  | { readonly kind: 'secret'; readonly name: string };
+
 export interface ListenAddress {
   readonly host: string;
   readonly port: number;
@@ -28,6 +38,8 @@ export interface ControlPlaneConfig {
   readonly settings: MeshSettings;
   /** The file that further versions of the settings come from. */
   readonly meshConfig: { readonly file: string; readonly flags: SettingsFlags } | undefined;
+  /** Undefined: the root is the control plane's own. */
+  readonly ca: CaConfig | undefined;
   readonly svidTtlMs: number;
   /** Undefined: the root is replaced by an operator alone. */
   readonly rotateRootAtAgeMs: number | undefined;

@@ -8,6 +8,7 @@ import type { Report } from '../../src/status/index.ts';
 import type { ControlPlaneConfig } from './config.ts';
 import type { LiveSettings } from './live-settings.ts';
 import type { Witnesses } from './observers.ts';
+import type { CaSource } from './own-ca.ts';
 import type { PolicyWarnings } from './policy-warnings.ts';
 import type { RootRotation } from './root-rotation.ts';
 
@@ -16,6 +17,8 @@ export interface Home {
   readonly attestor: LocalAttestor;
   /** Of the directory alone: elsewhere the API server issues the tokens. */
   readonly issuer: LocalIssuer | undefined;
+  /** Where the operator's CA comes from; undefined: there is none. */
+  readonly caSource: CaSource | undefined;
   /** Where the root is kept. */
   readonly rootStore: KeyStore;
   /** Resolves when the mesh holds what there is; it is kept so from then on. */

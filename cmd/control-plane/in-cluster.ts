@@ -9,6 +9,7 @@ import type { Home, HomeOptions } from './home.ts';
 import { openIssuerKeys } from './api-server-keys.ts';
 import { kubernetesReports } from './kubernetes-reports.ts';
 import { Leadership } from './leadership.ts';
+import { caFiles } from './own-ca.ts';
 import { PolicyStatuses } from './policy-status.ts';
 import { followRoot, publishInCluster, rootSecret } from './shared-root.ts';
 
@@ -100,6 +101,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
   return {
     attestor,
     issuer: undefined,
+    caSource: config.ca?.kind === 'files' ? caFiles(config.ca) : undefined,
     rootStore: secret,
     streamsChanged: () => statuses?.touch(),
     otherReports: () => reports.others,

@@ -3,6 +3,7 @@ import { LocalAttestor, LocalIssuer } from '../../src/attestation/index.ts';
 import { directoryKeyStore } from '../../src/authority/index.ts';
 import { DirectorySource } from '../../src/sources/directory/index.ts';
 import type { Home, HomeOptions } from './home.ts';
+import { caFiles } from './own-ca.ts';
 import { reportProblems } from './problems.ts';
 
 const defaultTokenIssuer = 'https://countersign.local';
@@ -25,6 +26,7 @@ export async function openStandalone(directory: string, options: HomeOptions): P
   return {
     attestor,
     issuer,
+    caSource: config.ca?.kind === 'files' ? caFiles(config.ca) : undefined,
     rootStore: directoryKeyStore(join(dataDir, 'authority')),
     fill: async () => {
       tell.starting(`reading the manifests in ${directory}`);

@@ -9,6 +9,7 @@ import { openOperatorServer } from '../../src/operator/index.ts';
 import { pushOrder } from '../../src/proxy/index.ts';
 import { envoySchema, operatorSchema } from '../schema.ts';
 import { createAuthenticator } from './authenticator.ts';
+import { moveToCa } from './ca-transition.ts';
 import { publishBundle, publishedBundle } from './bundle-files.ts';
 import { openCertificates } from './certificates.ts';
 import { openGrpcServer } from './grpc-server.ts';
@@ -17,6 +18,7 @@ import { openInCluster } from './in-cluster.ts';
 import { followIssuers, openIssuerKeys } from './issuer-keys.ts';
 import { LiveSettings } from './live-settings.ts';
 import { watchMeshConfig } from './mesh-config-file.ts';
+import { OwnCa } from './own-ca.ts';
 import { RootRotation } from './root-rotation.ts';
 import { rotateByAge } from './rotation-by-age.ts';
 import { PolicyWarnings } from './policy-warnings.ts';
@@ -91,11 +93,15 @@ async function wire(
   const home = await (directory === undefined
     ? openInCluster(homeOptions)
     : openStandalone(directory, homeOptions));
-  const { attestor, issuer, rootStore } = home;
+  const { attestor, issuer, rootStore, caSource } = home;
+  const ownCa = caSource && new OwnCa(caSource, config, witnesses, tell.remark);
+  if (caSource !== undefined) tell.starting(`checking the operator's CA in ${caSource.where}`);
+  const ca = await ownCa?.first();
   tell.starting(`opening the root in ${rootStore.description}`);
   const authority = await Authority.open({
     store: rootStore,
     trustDomain,
+    ca,
     rootEvidence: publishedBundle(dataDir),
     nowMs,
     svidTtlMs: config.svidTtlMs,
@@ -196,6 +202,15 @@ async function wire(
     const { rotateRootAtAgeMs: ageMs, svidTtlMs: settleMs } = config;
     closers.push(
       rotateByAge({ authority, rotation, leads: () => home.leads(), ageMs, settleMs, nowMs }, log),
+    );
+  }
+
+  if (ownCa !== undefined) {
+    const { svidTtlMs: settleMs } = config;
+    const { remark } = tell;
+    closers.push(ownCa.follow(authority));
+    closers.push(
+      moveToCa({ authority, rotation, leads: () => home.leads(), settleMs, nowMs, remark, witnesses }),
     );
   }
 

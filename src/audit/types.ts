@@ -141,7 +141,7 @@ export type AuditEvent =
   | {
       /** A step of the root's rotation. */
       readonly event: 'root.rotated';
-      /** `operator`, or `age` where the control plane took it by itself. */
+      /** `operator`, or `age` or `ca` where the control plane took it by itself. */
       readonly actor: string;
       readonly step: 'prepare' | 'activate' | 'retire' | 'abort';
       readonly signing: string;
@@ -149,6 +149,17 @@ export type AuditEvent =
       readonly other: string;
       /** Who had not followed when the step was forced. */
       readonly forcedPast: readonly string[];
+    }
+  | {
+      /** An operator's CA was taken over, or refused. */
+      readonly event: 'ca.plugged' | 'ca.refused';
+      /** Where it comes from. */
+      readonly actor: string;
+      /** SHA-256 of what signs and of its root; empty: it was refused. */
+      readonly ca: string;
+      readonly root: string;
+      /** Why it was refused, or what it waits for. */
+      readonly detail: string;
     }
   | {
       /** A step of the rotation that another replica took. */

@@ -3,23 +3,23 @@ import { sequence, time } from './der.ts';
 import { crossChain, crossSign } from './cross.ts';
 import { readCsr } from './csr.ts';
 import { AuthorityError } from './errors.ts';
-import { createIntermediate, wholeSecond, type Intermediate } from './intermediate.ts';
+import { wholeSecond, type Intermediate } from './intermediate.ts';
+import type { Issuing } from './issuing.ts';
 import { KeyPool } from './key-pool.ts';
 import { privateKeyPem, publicKeyInfo, randomSerial } from './keys.ts';
 import { namesExtension } from './names.ts';
 import {
   type AuthorityOptions,
-  DEFAULT_INTERMEDIATE_TTL_MS,
   DEFAULT_ROOT_TTL_MS,
   DEFAULT_SELF_CHECK_EVERY,
   type IssueOptions,
-  MIN_TTL_MS,
   refuseBadOptions,
   refuseBadTtl,
 } from './options.ts';
-import type { StoredAuthority } from './key-store.ts';
+import type { StoredAuthority, StoredRoot } from './key-store.ts';
 import { pemBlock } from './pem.ts';
-import { BACKDATE_MS, createRoot, openRoot, type Root } from './root.ts';
+import type { PluggedCa } from './plugged-ca.ts';
+import { BACKDATE_MS, createRoot, describeRoot } from './root.ts';
 import { openState, StateKeeper, type ReadyState } from './kept-state.ts';
 import {
   aborted,
@@ -40,6 +40,20 @@ interface Validity {
   readonly der: Buffer;
 }
 
+/** What signs, for operators. */
+export interface SignerDescription {
+  /** Where its key is kept. */
+  readonly where: string;
+  /** It is an operator's CA. */
+  readonly plugged: boolean;
+  /** Its key is not in this process. */
+  readonly inToken: boolean;
+  /** When the first of its certificates up to the root ends. */
+  readonly notAfterMs: number;
+  /** When what signs leaves ends. */
+  readonly intermediateNotAfterMs: number;
+}
+
 /**
  * Signs what attestation proved: root -> intermediate -> SVID (X509-SVID). Issuing is synchronous; only opening,
  * and changing what is trusted, touch the store.
@@ -47,15 +61,13 @@ interface Validity {
 export class Authority {
   readonly trustDomain: TrustDomain;
   readonly #options: AuthorityOptions;
-  readonly #intermediateTtlMs: number;
   readonly #selfCheckEvery: number;
   readonly #kept: StateKeeper;
   readonly #keys: KeyPool;
   readonly #bundleListeners = new Set<(bundle: TrustBundle) => void>();
   readonly #signerListeners = new Set<() => void>();
-  #root: Root;
+  #issuing: Issuing;
   #bundle: TrustBundle;
-  #intermediate: Intermediate;
   #validity: Validity | undefined;
   #issued = 0;
   /** When the last SVID below the present root ends, as far as this process issued them. */
@@ -66,13 +78,11 @@ export class Authority {
   private constructor(options: AuthorityOptions, state: ReadyState) {
     this.trustDomain = options.trustDomain;
     this.#options = options;
-    this.#intermediateTtlMs = options.intermediateTtlMs ?? DEFAULT_INTERMEDIATE_TTL_MS;
     this.#selfCheckEvery = options.selfCheckEvery ?? DEFAULT_SELF_CHECK_EVERY;
     this.#kept = new StateKeeper(state, options, (next) => this.#adopt(next));
     this.#keys = new KeyPool(options.keysAhead ?? 0);
-    this.#root = state.root;
+    this.#issuing = state.issuing;
     this.#bundle = state.bundle;
-    this.#intermediate = this.#createIntermediate(options.nowMs());
   }
 
   /**
@@ -127,14 +137,14 @@ export class Authority {
    */
   get crossChainPem(): string {
     const { crosses } = this.#kept.current.stored;
-    return crossChain(crosses, this.#root.fingerprint)
+    return crossChain(crosses, this.#issuing.root.fingerprint)
       .map((der) => pemBlock('CERTIFICATE', der))
       .join('');
   }
 
   /** Whether an SVID was issued below the root that signs now. */
   isCurrent(chain: Pick<IssuedChain, 'signedBy'>): boolean {
-    return chain.signedBy === this.#root.fingerprint;
+    return chain.signedBy === this.#issuing.root.fingerprint;
   }
 
   /**
@@ -149,17 +159,85 @@ export class Authority {
     });
   }
 
+  /** What signs: the root, or an operator's CA below it. Times in ms since the epoch. */
+  get signer(): SignerDescription {
+    const { root } = this.#issuing;
+    return {
+      where: root.where,
+      plugged: this.#kept.current.stored.root.privateKeyPem === undefined,
+      inToken: root.key.privateKey === undefined,
+      notAfterMs: root.notAfterMs,
+      intermediateNotAfterMs: this.#issuing.notAfterMs,
+    };
+  }
+
+  /** The operator's CA that was given last; undefined: there is none. */
+  get ca(): PluggedCa | undefined {
+    return this.#kept.ca;
+  }
+
+  /** The operator's CA that was given last and does not sign yet, as another root signs; undefined: there is none. */
+  get waitingCa(): PluggedCa | undefined {
+    const { ca } = this.#kept;
+    return ca !== undefined && ca.root.fingerprint !== this.#issuing.root.fingerprint ? ca : undefined;
+  }
+
   /**
-   * Begins a rotation: a new root of this authority's making joins the bundle.
-   * @throws AuthorityError `rotation-refused`, `store-*`
+   * Takes an operator's CA that was checked. Below the root that signs, it signs from here on. Below another one it
+   * waits: that root has to be trusted by all first, by way of a rotation.
+   * @throws AuthorityError `signer-unavailable`, `suspended`, `closed`
+   */
+  plugIn(ca: PluggedCa): Promise<void> {
+    return this.#kept.plugIn(ca);
+  }
+
+  /**
+   * Trusts these roots beside those in use, and no others. The change is kept before it is told.
+   * @param roots DER
+   * @throws IdentityError `bundle-malformed`; AuthorityError `store-unwritable`
+   */
+  setRoots(roots: readonly Uint8Array[]): Promise<void> {
+    return this.#change((state) => {
+      const { root, rotation } = state;
+      const inUse = [root, ...(rotation === undefined ? [] : [rotation.other])];
+      const kept = this.#bundle.x509Authorities.filter((der) =>
+        inUse.some((one) => one.certificate.equals(der)),
+      );
+      const bundle = this.#bundle.withAuthorities([...kept, ...roots]);
+      return bundle === this.#bundle ? state : { ...state, bundle };
+    });
+  }
+
+  /** Where the key is in a token: asks it for the intermediate that is due. Never rejects; the observer is told. */
+  async renewSigner(): Promise<void> {
+    await this.#issuing.renewIfDue(this.#options.nowMs());
+  }
+
+  /**
+   * Begins a rotation: a new root of this authority's making joins the bundle, or that of the operator's CA that waits.
+   * @throws AuthorityError `rotation-refused`, `store-*`, `signer-unavailable`
    */
   async prepareRotation(): Promise<void> {
-    refuseOutOfOrder(this.#kept.current.stored, 'prepare');
-    const { trustDomain, rootTtlMs } = this.#options;
-    const next = await createRoot(trustDomain, this.#options.nowMs(), rootTtlMs ?? DEFAULT_ROOT_TTL_MS);
-    const of = openRoot(next, 'memory');
-    await this.#change((state) =>
-      prepared(state, next, crossSign(of, this.#root, trustDomain.id.uri), this.#options.nowMs()),
+    const { stored } = this.#kept.current;
+    refuseOutOfOrder(stored, 'prepare');
+    const { trustDomain, nowMs } = this.#options;
+    const next = await this.#nextRoot(stored);
+    const waiting = this.waitingCa?.root;
+    const below = waiting === undefined ? 1 : waiting.chain.length + (waiting.pathLength === 0 ? 0 : 1);
+    const { fingerprint } = describeRoot(next);
+    const of = { certificate: next.certificate, fingerprint, below };
+    const cross = await crossSign(of, this.#issuing.root, trustDomain.id.uri);
+    await this.#change((state) => prepared(state, next, cross, nowMs()));
+  }
+
+  async #nextRoot({ root }: StoredAuthority): Promise<StoredRoot> {
+    const waiting = this.waitingCa;
+    if (waiting !== undefined) return { certificate: waiting.root.certificate };
+    const { trustDomain, nowMs, rootTtlMs = DEFAULT_ROOT_TTL_MS } = this.#options;
+    if (root.privateKeyPem !== undefined) return await createRoot(trustDomain, nowMs(), rootTtlMs);
+    throw new AuthorityError(
+      'rotation-refused',
+      `Cannot prepare: the CA in ${this.#issuing.root.where} signs, and the next one is for its operator to give. Put it in the place of the present one.`,
     );
   }
 
@@ -215,15 +293,14 @@ export class Authority {
     });
   }
 
-  #adopt({ root, bundle }: ReadyState): void {
-    const otherRoot = root.fingerprint !== this.#root.fingerprint;
+  #adopt({ issuing, bundle }: ReadyState): void {
+    const otherSigner = issuing !== this.#issuing;
+    const otherRoot = issuing.root.fingerprint !== this.#issuing.root.fingerprint;
     const otherBundle = bundle.sequence !== this.#bundle.sequence;
-    this.#root = root;
+    this.#issuing = issuing;
     this.#bundle = bundle;
-    if (otherRoot) {
-      this.#lastEndsMs = 0;
-      this.#intermediate = this.#createIntermediate(this.#options.nowMs());
-    }
+    if (otherSigner) this.#validity = undefined;
+    if (otherRoot) this.#lastEndsMs = 0;
     if (otherBundle) for (const listener of this.#bundleListeners) listener(bundle);
     if (otherRoot) for (const listener of this.#signerListeners) listener();
   }
@@ -265,7 +342,7 @@ export class Authority {
 
   #sign(id: SpiffeId, keyInfo: Buffer, keyBits: Buffer, options: IssueOptions): IssuedChain {
     const nowMs = this.#options.nowMs();
-    const intermediate = this.#currentIntermediate(nowMs);
+    const intermediate = this.#issuing.current(nowMs);
     const validity = this.#validityOf(intermediate, nowMs, options.ttlMs ?? this.#options.svidTtlMs);
     const serial = randomSerial();
     const leaf = intermediate.template.write({
@@ -275,7 +352,7 @@ export class Authority {
       publicKeyBits: keyBits,
       subjectAltName: namesExtension(id, options.dnsNames, options.ipAddresses),
     });
-    const chain = [leaf, intermediate.certificate];
+    const chain = [leaf, ...intermediate.chain];
     if (this.#issued % this.#selfCheckEvery === 0) {
       checkIssued({ id, chain, bundle: this.#bundle, nowMs });
     }
@@ -289,28 +366,8 @@ export class Authority {
       notAfterMs: validity.notAfterMs,
       chain,
       chainPem: pemBlock('CERTIFICATE', leaf) + intermediate.pem,
-      signedBy: this.#root.fingerprint,
+      signedBy: this.#issuing.root.fingerprint,
     };
-  }
-
-  #currentIntermediate(nowMs: number): Intermediate {
-    const current = this.#intermediate;
-    // A clock that was set back makes one too: a certificate from the future serves nobody.
-    if (nowMs >= current.notBeforeMs && nowMs < current.replaceAtMs) return current;
-    this.#intermediate = this.#createIntermediate(nowMs);
-    return this.#intermediate;
-  }
-
-  #createIntermediate(nowMs: number): Intermediate {
-    const { notBeforeMs, notAfterMs } = this.#root;
-    if (nowMs < notBeforeMs || nowMs >= notAfterMs - MIN_TTL_MS) {
-      throw new AuthorityError(
-        'root-expired',
-        `The root in ${this.#options.store.description} is valid from ${iso(notBeforeMs)} to ${iso(notAfterMs)}, and it is ${iso(nowMs)}: check the clock, or begin with a new root.`,
-      );
-    }
-    this.#validity = undefined;
-    return createIntermediate(this.#root, this.trustDomain, nowMs, this.#intermediateTtlMs);
   }
 
   #validityOf(intermediate: Intermediate, nowMs: number, ttlMs: number): Validity {
@@ -344,8 +401,4 @@ export class Authority {
     if (this.#suspended !== undefined)
       throw new AuthorityError('suspended', `Nothing is signed: ${this.#suspended}`);
   }
-}
-
-function iso(atMs: number): string {
-  return new Date(atMs).toISOString();
 }

@@ -11,6 +11,7 @@ import {
   tlv,
   TRUE,
 } from './der.ts';
+import { algorithmOf, type SignatureAlgorithm } from './signature.ts';
 
 /** Who signs: its name and key identifier as they go into what it signs. */
 export interface Issuer {
@@ -30,7 +31,6 @@ const OID = {
   extendedKeyUsage: oid('2.5.29.37'),
 } as const;
 
-export const ECDSA_WITH_SHA256: Buffer = sequence(oid('1.2.840.10045.4.3.2'));
 export const VERSION_3: Buffer = tlv(0xa0, tlv(0x02, Buffer.of(2)));
 export const NO_NAME: Buffer = EMPTY_SEQUENCE;
 
@@ -87,7 +87,7 @@ export function signingSubject(commonName: string, serial: Buffer): Buffer {
 }
 
 export interface SigningCertificateFields {
-  readonly issuer: Issuer;
+  readonly issuer: Pick<Issuer, 'name' | 'keyId'>;
   readonly serial: Buffer;
   readonly subject: Buffer;
   readonly notBeforeMs: number;
@@ -101,14 +101,17 @@ export interface SigningCertificateFields {
   readonly pathLength: number | undefined;
 }
 
-/** A signing certificate after X509-SVID sections 3.2 and 4, as DER. */
-export function writeSigningCertificate(fields: SigningCertificateFields): Buffer {
+/** What is to be signed of a signing certificate after X509-SVID sections 3.2 and 4, as DER. */
+export function signingCertificateBody(
+  fields: SigningCertificateFields,
+  algorithm: SignatureAlgorithm,
+): Buffer {
   const { issuer, pathLength } = fields;
   const limit = pathLength === undefined ? [] : [tlv(0x02, Buffer.of(pathLength))];
-  const toBeSigned = sequence(
+  return sequence(
     VERSION_3,
     positiveInteger(fields.serial),
-    ECDSA_WITH_SHA256,
+    algorithm.der,
     issuer.name,
     sequence(time(fields.notBeforeMs), time(fields.notAfterMs)),
     fields.subject,
@@ -124,10 +127,20 @@ export function writeSigningCertificate(fields: SigningCertificateFields): Buffe
       ),
     ),
   );
-  return signCertificate(toBeSigned, issuer.privateKey);
 }
 
-/** Wraps and signs. The key is P-256. */
-export function signCertificate(toBeSigned: Buffer, key: KeyObject): Buffer {
-  return sequence(toBeSigned, ECDSA_WITH_SHA256, bitString(sign('sha256', toBeSigned, key)));
+/** A signing certificate, signed with a key that is here. */
+export function writeSigningCertificate(fields: SigningCertificateFields & { issuer: Issuer }): Buffer {
+  const { privateKey } = fields.issuer;
+  const algorithm = algorithmOf(privateKey);
+  const body = signingCertificateBody(fields, algorithm);
+  return signedCertificate(body, algorithm, sign(algorithm.hash, body, privateKey));
+}
+
+export function signedCertificate(
+  toBeSigned: Buffer,
+  algorithm: SignatureAlgorithm,
+  signature: Buffer,
+): Buffer {
+  return sequence(toBeSigned, algorithm.der, bitString(signature));
 }

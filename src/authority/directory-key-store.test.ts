@@ -85,14 +85,14 @@ describe('directoryKeyStore', () => {
   it('refuses a damaged file, keeps it, and shows none of it', async () => {
     await directoryKeyStore(directory).save(state);
     const good = await readFile(file, 'utf8');
-    const secret = state.root.privateKeyPem.split('\n')[1]!;
+    const secret = state.root.privateKeyPem!.split('\n')[1]!;
     const damaged = [
       '',
       '{}',
       'null',
       good.slice(0, -10),
       good.slice(good.indexOf('BEGIN PRIVATE')),
-      good.replace('"format": 2', '"format": 3'),
+      good.replace('"format": 2', '"format": 4'),
       good.replace('example.org', 'Example.org'),
       good.replaceAll('MII', 'MIA'),
       good.replace(secret, secret.toLowerCase()),

@@ -1,4 +1,4 @@
-export { Authority } from './authority.ts';
+export { Authority, type SignerDescription } from './authority.ts';
 export { directoryKeyStore } from './directory-key-store.ts';
 export { AuthorityError, type AuthorityErrorCode } from './errors.ts';
 export { memoryKeyStore, type KeyStore, type StoredAuthority, type StoredRoot } from './key-store.ts';
@@ -8,3 +8,15 @@ export { parseStored, serializeStored } from './stored.ts';
 export { refuseOtherLine } from './lineage.ts';
 export type { RootDescription } from './root.ts';
 export type { RotationState, RotationStep } from './rotation.ts';
+export type { SigningObserver } from './issuing.ts';
+export { checkCa, readCertificates, type CaParts, type CaRules, type PluggedCa } from './plugged-ca.ts';
+export { algorithmOf, memoryKey, signatureAlgorithm, type SigningKey } from './signature.ts';
+export {
+  caParts,
+  digestOf,
+  readCaFile,
+  readCaFiles,
+  refuseOpenKey,
+  type CaFiles,
+  type CaMaterial,
+} from './ca-material.ts';

@@ -1,41 +1,76 @@
 import { TrustBundle } from '../identity/index.ts';
 import { AuthorityError } from './errors.ts';
-import type { StoredAuthority } from './key-store.ts';
-import { DEFAULT_ROOT_TTL_MS, type AuthorityOptions } from './options.ts';
+import { Issuing } from './issuing.ts';
+import type { StoredAuthority, StoredRoot } from './key-store.ts';
+import { DEFAULT_INTERMEDIATE_TTL_MS, DEFAULT_ROOT_TTL_MS, type AuthorityOptions } from './options.ts';
 import { refuseOtherLine } from './lineage.ts';
-import { createRoot, openRoot, type Root } from './root.ts';
+import type { PluggedCa } from './plugged-ca.ts';
+import { createRoot, describeRoot, openRoot, type Root } from './root.ts';
+import { withoutFormerCa } from './rotation.ts';
 import { serializeStored } from './stored.ts';
 
 /** A kept state, checked and ready for use. */
 export interface ReadyState {
   readonly stored: StoredAuthority;
-  /** The root that signs. */
-  readonly root: Root;
+  /** What signs: the root, or a CA below it, and its intermediate. */
+  readonly issuing: Issuing;
   readonly bundle: TrustBundle;
 }
 
-type Of = Pick<AuthorityOptions, 'store' | 'trustDomain'>;
+/** The CAs of operators that are at hand, the newest first. */
+export type PluggedCas = readonly PluggedCa[];
 
 /**
  * What the store holds, or a first root of the trust domain where it is empty.
- * @throws AuthorityError `store-*`
+ * @throws AuthorityError `store-*`, `root-*`, `ca-missing`, `ca-replaced`, `signer-unavailable`
  */
 export async function openState(options: AuthorityOptions): Promise<ReadyState> {
-  const { store, trustDomain, nowMs, rootTtlMs = DEFAULT_ROOT_TTL_MS } = options;
+  const { store, ca } = options;
+  const cas = ca === undefined ? [] : [ca];
   const stored = await store.load();
-  if (stored !== undefined) return ready(stored, options);
+  if (stored !== undefined) return await reopen(stored, options);
   refuseLostRoot(options);
-  const root = await createRoot(trustDomain, nowMs(), rootTtlMs);
-  const bundle = TrustBundle.of({ trustDomain, x509Authorities: [root.certificate], sequence: 1 });
-  const first: StoredAuthority = { trustDomain: trustDomain.name, root, bundle };
+  const first = await firstState(options);
   try {
     await store.save(first);
   } catch (error) {
     const second = isConflict(error) && store.shared === true ? await store.load() : undefined;
     if (second === undefined) throw error;
-    return ready(second, options);
+    return await reopen(second, options);
   }
-  return ready(first, options);
+  return await ready(first, options, cas);
+}
+
+async function firstState(options: AuthorityOptions): Promise<StoredAuthority> {
+  const { trustDomain, nowMs, rootTtlMs = DEFAULT_ROOT_TTL_MS, ca } = options;
+  const root: StoredRoot =
+    ca === undefined
+      ? await createRoot(trustDomain, nowMs(), rootTtlMs)
+      : { certificate: ca.root.certificate };
+  const x509Authorities = ca === undefined ? [root.certificate] : ca.roots;
+  const bundle = TrustBundle.of({ trustDomain, x509Authorities, sequence: 1 });
+  return { trustDomain: trustDomain.name, root, bundle };
+}
+
+/** The CA that signed last may be gone, and another one be in its place: it may sign only where it is trusted already. */
+async function reopen(stored: StoredAuthority, options: AuthorityOptions): Promise<ReadyState> {
+  const { ca, store, nowMs, svidTtlMs } = options;
+  const cas = ca === undefined ? [] : [ca];
+  const isGone =
+    ca !== undefined &&
+    stored.root.privateKeyPem === undefined &&
+    !stored.root.certificate.equals(ca.root.certificate);
+  if (!isGone || stored.trustDomain !== options.trustDomain.name) return await ready(stored, options, cas);
+  const next = withoutFormerCa(stored, ca.root.certificate, nowMs(), nowMs() + svidTtlMs);
+  if (next === undefined) {
+    throw new AuthorityError(
+      'ca-replaced',
+      `The CA in ${ca.root.where} leads to the root ${ca.root.fingerprint}, which no workload trusts yet; ${describeRoot(stored.root).fingerprint} signed last. Put the former CA back, start, and exchange it while the control plane runs.`,
+    );
+  }
+  const opened = await ready(next, options, cas);
+  await store.save(next);
+  return opened;
 }
 
 function isConflict(error: unknown): boolean {
@@ -44,14 +79,16 @@ function isConflict(error: unknown): boolean {
 
 /** Changes of what is kept, one after the other. Each is checked, then kept, then told. */
 export class StateKeeper {
-  readonly #options: Of;
+  readonly #options: AuthorityOptions;
   readonly #adopt: (state: ReadyState) => void;
   #current: ReadyState;
+  #cas: PluggedCas;
   #last: Promise<void> = Promise.resolve();
 
-  constructor(first: ReadyState, options: Of, adopt: (state: ReadyState) => void) {
+  constructor(first: ReadyState, options: AuthorityOptions, adopt: (state: ReadyState) => void) {
     this.#current = first;
     this.#options = options;
+    this.#cas = options.ca === undefined ? [] : [options.ca];
     this.#adopt = adopt;
   }
 
@@ -59,15 +96,35 @@ export class StateKeeper {
     return this.#current;
   }
 
+  /** The newest of them. */
+  get ca(): PluggedCa | undefined {
+    return this.#cas[0];
+  }
+
+  /**
+   * Takes an operator's CA. Where it leads to the root that signs it signs from here on; else when that root does.
+   * @throws AuthorityError `signer-unavailable`
+   */
+  plugIn(ca: PluggedCa): Promise<void> {
+    return this.#inTurn(async () => {
+      const former = this.#cas.filter(({ root }) => root.fingerprint !== ca.root.fingerprint);
+      const cas = [ca, ...former];
+      const next = await ready(this.#current.stored, this.#options, cas, this.#current);
+      this.#cas = cas;
+      this.#current = next;
+      this.#adopt(next);
+    });
+  }
+
   /**
    * @param edit gives the state as it was where nothing is to change
-   * @throws what `edit` throws; AuthorityError `store-*`
+   * @throws what `edit` throws; AuthorityError `store-*`, `ca-missing`, `signer-unavailable`
    */
   change(edit: (state: StoredAuthority) => StoredAuthority): Promise<void> {
     return this.#inTurn(async () => {
       const stored = edit(this.#current.stored);
       if (stored === this.#current.stored) return;
-      const next = ready(stored, this.#options);
+      const next = await ready(stored, this.#options, this.#cas, this.#current);
       await this.#options.store.save(stored);
       this.#current = next;
       this.#adopt(next);
@@ -77,13 +134,13 @@ export class StateKeeper {
   /**
    * Takes over what another authority on the same store has kept.
    * @returns whether it was anything new
-   * @throws AuthorityError `root-outdated`, `root-replaced`, `store-corrupted`, `store-foreign`
+   * @throws AuthorityError `root-outdated`, `root-replaced`, `store-corrupted`, `store-foreign`, `ca-missing`
    */
   follow(stored: StoredAuthority): Promise<boolean> {
     return this.#inTurn(async () => {
       if (serializeStored(stored) === serializeStored(this.#current.stored)) return false;
-      const next = ready(stored, this.#options);
       refuseOtherLine(this.#current.stored, stored, this.#options.store.description);
+      const next = await ready(stored, this.#options, this.#cas, this.#current);
       this.#current = next;
       this.#adopt(next);
       return true;
@@ -101,8 +158,14 @@ export class StateKeeper {
   }
 }
 
-/** @throws AuthorityError `store-foreign`, `store-corrupted` */
-function ready(stored: StoredAuthority, { store, trustDomain }: Of): ReadyState {
+/** @throws AuthorityError `store-foreign`, `store-corrupted`, `ca-missing`, `root-expired`, `signer-unavailable` */
+async function ready(
+  stored: StoredAuthority,
+  options: AuthorityOptions,
+  cas: PluggedCas,
+  before?: ReadyState,
+): Promise<ReadyState> {
+  const { store, trustDomain, nowMs, intermediateTtlMs = DEFAULT_INTERMEDIATE_TTL_MS } = options;
   if (stored.trustDomain !== trustDomain.name) {
     throw new AuthorityError(
       'store-foreign',
@@ -110,13 +173,37 @@ function ready(stored: StoredAuthority, { store, trustDomain }: Of): ReadyState 
     );
   }
   const bundle = TrustBundle.of({ trustDomain, ...stored.bundle });
-  const root = openRoot(stored.root, store.description);
-  const roots = stored.rotation ? [root, openRoot(stored.rotation.other, store.description)] : [root];
-  if (roots.every(({ certificate }) => bundle.hasAuthority(certificate))) return { stored, root, bundle };
+  const root = signerOf(stored.root, cas, store.description);
+  const other = stored.rotation?.other;
+  if (other?.privateKeyPem !== undefined) openRoot(other, store.description);
+  for (const { certificate } of [root, ...(other === undefined ? [] : [other])]) {
+    if (bundle.hasAuthority(certificate)) continue;
+    throw new AuthorityError(
+      'store-corrupted',
+      `The bundle in ${store.description} lacks a root in use: restore the store from a backup.`,
+    );
+  }
+  const kept = before?.issuing;
+  if (kept !== undefined && isSameSigner(kept.root, root)) return { stored, issuing: kept, bundle };
+  const observer = options.signingObserver;
+  const issuing = await Issuing.open(root, { trustDomain, intermediateTtlMs, nowMs, observer });
+  return { stored, issuing, bundle };
+}
+
+/** By itself, or by the operator's CA that is at hand. */
+function signerOf(stored: StoredRoot, cas: PluggedCas, where: string): Root {
+  if (stored.privateKeyPem !== undefined) return openRoot(stored, where);
+  const ca = cas.find(({ root }) => root.certificate.equals(stored.certificate));
+  if (ca !== undefined) return ca.root;
   throw new AuthorityError(
-    'store-corrupted',
-    `The bundle in ${store.description} lacks a root in use: restore the store from a backup.`,
+    'ca-missing',
+    `Below the root ${describeRoot(stored).fingerprint} in ${where} an operator's CA signs, and it is not at hand: name it with --ca-cert and --ca-key, or --ca-secret.`,
   );
+}
+
+function isSameSigner(one: Root, other: Root): boolean {
+  const path = ({ chain, certificate }: Root): Buffer => Buffer.concat([...chain, certificate]);
+  return path(one).equals(path(other)) && one.key.publicKey.equals(other.key.publicKey);
 }
 
 /** A new root made silently would cut off every workload that trusts the old one. */

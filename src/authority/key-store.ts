@@ -1,10 +1,10 @@
 import type { CrossCertificate } from './cross.ts';
 
-/** A root and its key. */
+/** A root, and its key where that is ours to keep. */
 export interface StoredRoot {
   readonly certificate: Buffer;
-  /** PKCS#8. */
-  readonly privateKeyPem: string;
+  /** PKCS#8. Absent: an operator's CA signs below it, whose key is kept elsewhere. */
+  readonly privateKeyPem?: string | undefined;
 }
 
 /** A rotation that is under way: two roots are trusted, one of them signs. */

@@ -1,6 +1,8 @@
 import type { TrustDomain } from '../identity/index.ts';
 import { AuthorityError } from './errors.ts';
+import type { SigningObserver } from './issuing.ts';
 import type { KeyStore } from './key-store.ts';
+import type { PluggedCa } from './plugged-ca.ts';
 
 export interface AuthorityOptions {
   readonly store: KeyStore;
@@ -15,6 +17,10 @@ export interface AuthorityOptions {
   readonly rootTtlMs?: number;
   /** Life of an intermediate; it is replaced at half of it. Default 24 hours. */
   readonly intermediateTtlMs?: number;
+  /** Signs instead of a root of this authority's making. */
+  readonly ca?: PluggedCa | undefined;
+  /** Is told how signing by a key in a token goes. */
+  readonly signingObserver?: SigningObserver | undefined;
   /** One certificate in so many is read back and verified before it leaves. Default 256; 1 checks each. */
   readonly selfCheckEvery?: number;
   /** Keys of SVIDs that are made ahead and kept in memory. Default 0; at most 1,024. */

@@ -10,23 +10,32 @@ import {
   SubjectKeyIdentifierExtension,
   X509CertificateGenerator,
 } from '@peculiar/x509';
-import type { TrustDomain } from '../identity/index.ts';
-import { DerReader, TAG } from '../identity/index.ts';
+import { DerReader, profile, TAG, type Profiled, type TrustDomain } from '../identity/index.ts';
 import type { Issuer } from './certificate.ts';
 import { keyIdOf } from './certificate.ts';
 import { AuthorityError } from './errors.ts';
 import { randomSerial } from './keys.ts';
 import type { StoredRoot } from './key-store.ts';
+import { memoryKey, type SigningKey } from './signature.ts';
 
-/** A root that can sign. */
+/** A root that can sign: itself, or by a CA below it. */
 export interface Root {
+  /** The trust anchor. */
   readonly certificate: Buffer;
-  readonly issuer: Issuer;
-  /** Its own validity, ms since the epoch. */
+  /** Of the anchor: SHA-256 of the certificate, lower-case hex. */
+  readonly fingerprint: string;
+  /** What signs, as it goes into what it signs. */
+  readonly issuer: Pick<Issuer, 'name' | 'keyId'>;
+  readonly key: SigningKey;
+  /** From what signs up to the anchor, which is not in it; empty where the anchor itself signs. DER. */
+  readonly chain: readonly Buffer[];
+  /** How many signing certificates may follow below what signs; `undefined`: any. */
+  readonly pathLength: number | undefined;
+  /** When all of anchor and chain are valid, ms since the epoch. */
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
-  /** SHA-256 of the certificate, lower-case hex. */
-  readonly fingerprint: string;
+  /** Where it is kept, for people. */
+  readonly where: string;
 }
 
 /** A root as an operator sees it. */
@@ -103,7 +112,7 @@ export function openRoot(stored: StoredRoot, where: string): Root {
   let privateKey: KeyObject;
   try {
     certificate = new X509Certificate(stored.certificate);
-    privateKey = createPrivateKey(stored.privateKeyPem);
+    privateKey = createPrivateKey(stored.privateKeyPem ?? '');
   } catch (cause) {
     throw refuse('its certificate or key is not readable', cause);
   }
@@ -111,22 +120,51 @@ export function openRoot(stored: StoredRoot, where: string): Root {
     throw refuse('its key is not ECDSA P-256');
   }
   if (!certificate.checkPrivateKey(privateKey)) throw refuse('its key belongs to another certificate');
-  if (!certificate.ca || !certificate.verify(createPublicKey(privateKey))) {
+  const publicKey = createPublicKey(privateKey);
+  if (!certificate.ca || !certificate.verify(publicKey)) {
     throw refuse('its certificate is not a self-signed CA');
   }
-  const { subject, publicKeyBits } = nameAndKey(certificate.raw);
+  return rootOf([certificate.raw], memoryKey(privateKey, publicKey), where);
+}
+
+/**
+ * @param path from what signs to the anchor, DER; each is the next one's issue
+ * @throws IdentityError where one of them is no certificate that may sign
+ */
+export function rootOf(path: readonly Buffer[], key: SigningKey, where: string): Root {
+  const profiles = path.map(profile);
+  const [issuing] = profiles;
+  const anchor = profiles.at(-1);
+  if (issuing === undefined || anchor === undefined)
+    throw new RangeError('A root is a path of at least one.');
+  const left = profiles.flatMap(({ usage }, below) =>
+    usage.pathLength === undefined ? [] : [usage.pathLength - below],
+  );
   return {
-    certificate: certificate.raw,
-    issuer: { name: subject, keyId: keyIdOf(publicKeyBits), privateKey },
-    ...describeRoot({ certificate: certificate.raw }),
+    certificate: anchor.certificate.raw,
+    fingerprint: hash('sha256', anchor.certificate.raw, 'hex'),
+    issuer: { name: issuing.certificate.subject, keyId: subjectKeyId(issuing) },
+    key,
+    chain: profiles.slice(0, -1).map(({ certificate }) => certificate.raw),
+    pathLength: left.length === 0 ? undefined : Math.min(...left),
+    notBeforeMs: Math.max(...profiles.map(({ certificate }) => certificate.notBeforeMs)),
+    notAfterMs: Math.min(...profiles.map(({ certificate }) => certificate.notAfterMs)),
+    where,
   };
 }
 
-function nameAndKey(der: Buffer): { readonly subject: Buffer; readonly publicKeyBits: Buffer } {
+/** As the certificate says, for others made theirs in their own way; else as RFC 5280 section 4.2.1.2 does it. */
+export function subjectKeyId({ certificate }: Profiled): Buffer {
+  const stated = certificate.extensions.get('2.5.29.14');
+  if (stated === undefined) return keyIdOf(keyBits(certificate.raw));
+  return Buffer.from(new DerReader(stated.value, 'key identifier').read(TAG.octetString, 'it').content);
+}
+
+function keyBits(der: Buffer): Buffer {
   const fields = new DerReader(der, 'root').enter(TAG.sequence, 'it').enter(TAG.sequence, 'its content');
-  for (const part of ['version', 'serial', 'algorithm', 'issuer', 'validity']) fields.readAny(part);
-  const subject = Buffer.from(fields.read(TAG.sequence, 'its subject').raw);
+  for (const part of ['version', 'serial', 'algorithm', 'issuer', 'validity', 'subject'])
+    fields.readAny(part);
   const key = fields.enter(TAG.sequence, 'its key');
   key.read(TAG.sequence, 'its key algorithm');
-  return { subject, publicKeyBits: key.read(TAG.bitString, 'its key').content.subarray(1) };
+  return key.read(TAG.bitString, 'its key').content.subarray(1);
 }

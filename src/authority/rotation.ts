@@ -37,20 +37,20 @@ export function describeRotation({ root, rotation }: StoredAuthority): RotationS
 }
 
 /**
- * @param cross certifies the next root's key by the present one
+ * @param cross certifies the next root's key by the present one; undefined where that one may not
  * @throws AuthorityError `rotation-refused`
  */
 export function prepared(
   state: StoredAuthority,
   next: StoredRoot,
-  cross: CrossCertificate,
+  cross: CrossCertificate | undefined,
   nowMs: number,
 ): StoredAuthority {
   refuseOutOfOrder(state, 'prepare');
   const living = (state.crosses ?? []).filter(({ certificate }) => isAlive(certificate, nowMs));
   return {
     ...state,
-    crosses: [cross, ...living],
+    crosses: cross === undefined ? living : [cross, ...living],
     rotation: { step: 'prepared', sinceMs: nowMs, other: next, otherEndsMs: 0 },
     bundle: withRoots(state, [...state.bundle.x509Authorities, next.certificate]),
   };
@@ -98,6 +98,26 @@ export function aborted(
     ...state,
     root: rotation.other,
     rotation: { step: 'prepared', sinceMs: nowMs, other: state.root, otherEndsMs: endsMs },
+  };
+}
+
+/**
+ * The CA that signed is gone, and the one at hand leads to another root that is trusted already: it signs at once, for
+ * nothing else can, though who trusts it has not been proven.
+ * @param endsMs when the last SVID below the root that signed will end
+ * @returns undefined where that root is not trusted
+ */
+export function withoutFormerCa(
+  state: StoredAuthority,
+  root: Buffer,
+  nowMs: number,
+  endsMs: number,
+): StoredAuthority | undefined {
+  if (!state.bundle.x509Authorities.some((known) => known.equals(root))) return undefined;
+  return {
+    ...state,
+    root: { certificate: root },
+    rotation: { step: 'activated', sinceMs: nowMs, other: state.root, otherEndsMs: endsMs },
   };
 }
 

@@ -4,20 +4,25 @@ import type { CrossCertificate } from './cross.ts';
 import { AuthorityError } from './errors.ts';
 import type { StoredAuthority, StoredRoot, StoredRotation } from './key-store.ts';
 
-/** Format 1 knew no rotation. */
-const FORMAT = 2;
-const READABLE: ReadonlySet<unknown> = new Set([1, FORMAT]);
+/** Format 1 knew no rotation, and format 2 no root without its key, which is why an earlier version must not read it. */
+const READABLE: ReadonlySet<unknown> = new Set([1, 2, 3]);
 
 /** The JSON text in which every store keeps an authority. It holds private keys. */
 export function serializeStored(state: StoredAuthority): string {
   const { rotation } = state;
+  const keyless = [state.root, rotation?.other].some((root) => root && root.privateKeyPem === undefined);
   const document = {
-    format: FORMAT,
+    format: keyless ? 3 : 2,
     trustDomain: state.trustDomain,
     root: rootToJson(state.root),
     ...(rotation && { rotation: rotationToJson(rotation) }),
     ...(state.crosses && {
-      crosses: state.crosses.map(({ of, by, certificate }) => ({ of, by, certificate: pem(certificate) })),
+      crosses: state.crosses.map(({ of, by, certificate, above }) => ({
+        of,
+        by,
+        certificate: pem(certificate),
+        ...(above && { above: above.map(pem) }),
+      })),
     }),
     bundle: TrustBundle.of({ trustDomain: TrustDomain.parse(state.trustDomain), ...state.bundle }),
   };
@@ -57,7 +62,10 @@ export function parseStored(text: string, what: string): StoredAuthority {
 }
 
 function rootToJson({ certificate, privateKeyPem }: StoredRoot): Readonly<Record<string, string>> {
-  return { certificate: pem(certificate), privateKey: privateKeyPem };
+  return {
+    certificate: pem(certificate),
+    ...(privateKeyPem !== undefined && { privateKey: privateKeyPem }),
+  };
 }
 
 function pem(certificate: Buffer): string {
@@ -65,8 +73,13 @@ function pem(certificate: Buffer): string {
 }
 
 function crossOf(value: unknown): CrossCertificate {
-  const { of, by, certificate } = record(value);
-  return { of: textOf(of), by: textOf(by), certificate: new X509Certificate(textOf(certificate)).raw };
+  const { of, by, certificate, above } = record(value);
+  return {
+    of: textOf(of),
+    by: textOf(by),
+    certificate: der(certificate),
+    ...(above !== undefined && { above: listOf(above).map(der) }),
+  };
 }
 
 function listOf(value: unknown): readonly unknown[] {
@@ -80,10 +93,15 @@ function rotationToJson({ step, sinceMs, otherEndsMs, other }: StoredRotation): 
 
 function rootOf(value: unknown): StoredRoot {
   const root = record(value);
+  const { certificate, privateKey } = root;
   return {
-    certificate: new X509Certificate(textOf(root['certificate'])).raw,
-    privateKeyPem: textOf(root['privateKey']),
+    certificate: der(certificate),
+    ...(privateKey !== undefined && { privateKeyPem: textOf(privateKey) }),
   };
+}
+
+function der(value: unknown): Buffer {
+  return new X509Certificate(textOf(value)).raw;
 }
 
 function rotationOf(value: unknown): StoredRotation {

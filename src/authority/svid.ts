@@ -10,7 +10,7 @@ export interface IssuedChain {
   /** First and last instant of validity, ms since the epoch, whole seconds. */
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
-  /** DER: leaf, intermediate. The root is in the bundle. */
+  /** DER: the leaf, then what stands above it up to the root, which is in the bundle. */
   readonly chain: readonly Buffer[];
   /** The same chain as PEM. */
   readonly chainPem: string;

@@ -1,7 +1,6 @@
 import { sign } from 'node:crypto';
 import {
   authorityKeyIdentifier,
-  ECDSA_WITH_SHA256,
   keyIdOf,
   LEAF_EXTENSIONS,
   NO_NAME,
@@ -10,6 +9,7 @@ import {
   type Issuer,
 } from './certificate.ts';
 import { sizeOf, writeHeader } from './der.ts';
+import { algorithmOf, type SignatureAlgorithm } from './signature.ts';
 
 /** What differs from leaf to leaf. */
 export interface LeafFields {
@@ -30,6 +30,7 @@ export interface LeafFields {
  */
 export class LeafTemplate {
   readonly #issuer: Issuer;
+  readonly #algorithm: SignatureAlgorithm;
   /** signature algorithm, issuer */
   readonly #middle: Buffer;
   /** key usage, extended key usage, basic constraints, authority key identifier */
@@ -37,7 +38,8 @@ export class LeafTemplate {
 
   constructor(issuer: Issuer) {
     this.#issuer = issuer;
-    this.#middle = Buffer.concat([ECDSA_WITH_SHA256, issuer.name]);
+    this.#algorithm = algorithmOf(issuer.privateKey);
+    this.#middle = Buffer.concat([this.#algorithm.der, issuer.name]);
     this.#extensions = Buffer.concat([LEAF_EXTENSIONS, authorityKeyIdentifier(issuer.keyId)]);
   }
 
@@ -74,12 +76,13 @@ export class LeafTemplate {
   /** The signed certificate, as DER. */
   write(fields: LeafFields): Buffer {
     const toBeSigned = this.toBeSigned(fields);
-    const signature = sign('sha256', toBeSigned, this.#issuer.privateKey);
-    const length = toBeSigned.length + ECDSA_WITH_SHA256.length + sizeOf(signature.length + 1);
+    const { der, hash } = this.#algorithm;
+    const signature = sign(hash, toBeSigned, this.#issuer.privateKey);
+    const length = toBeSigned.length + der.length + sizeOf(signature.length + 1);
     // A leaf is kept for its whole life; in the pool of small buffers it would keep 64 KiB alive.
     const out = Buffer.allocUnsafeSlow(sizeOf(length));
     let at = put(out, writeHeader(out, 0, 0x30, length), toBeSigned);
-    at = put(out, at, ECDSA_WITH_SHA256);
+    at = put(out, at, der);
     at = writeHeader(out, at, 0x03, signature.length + 1);
     out[at] = 0;
     put(out, at + 1, signature);

@@ -14,5 +14,11 @@ export {
   type TrustBundleParts,
 } from './trust-bundle.ts';
 export { DerReader, oidText, TAG, wholeBytes, type DerValue } from './der.ts';
-export { checkLeaf, checkSigningCertificate } from './svid-profile.ts';
+export {
+  checkLeaf,
+  checkSigningCertificate,
+  profile,
+  signerTrustDomain,
+  type Profiled,
+} from './svid-profile.ts';
 export { verifySvid, type VerifySvidInput } from './verify-svid.ts';

@@ -23,6 +23,8 @@ export interface Metrics {
   readonly notAfter: Gauge<'certificate'>;
   readonly leader: Gauge;
   readonly suspended: Gauge;
+  readonly caRefused: Gauge;
+  readonly signerFailed: Gauge;
   readonly bundleWrites: Counter;
   readonly bundleConflicts: Counter;
   readonly jwksLastGood: Gauge<'uri'>;
@@ -89,6 +91,14 @@ export function createMetrics(): Metrics {
     suspended: gauge(
       'signing_suspended',
       'Whether nothing is signed, as the root is gone or damaged: 1, or 0',
+    ),
+    caRefused: gauge(
+      'ca_refused',
+      "Whether the operator's CA as it is now was refused, and an earlier one is in use: 1, or 0",
+    ),
+    signerFailed: gauge(
+      'ca_signer_failed',
+      'Whether the token could sign no new intermediate when it was asked last: 1, or 0',
     ),
     bundleWrites: counter(
       'bundle_writes_total',

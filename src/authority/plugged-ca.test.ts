@@ -1,0 +1,257 @@
+import { createPrivateKey, createPublicKey } from 'node:crypto';
+import 'reflect-metadata';
+import { Extension, KeyUsageFlags } from '@peculiar/x509';
+import { describe, expect, it } from 'vitest';
+import { operatorCa, type CaOptions, type OperatorCa } from '../../test/harness/operator-ca.ts';
+import { SpiffeId, TrustDomain, verifySvid } from '../identity/index.ts';
+import { Authority } from './authority.ts';
+import { caParts } from './ca-material.ts';
+import { AuthorityError } from './errors.ts';
+import { memoryKeyStore, type KeyStore } from './key-store.ts';
+import { checkCa, type PluggedCa } from './plugged-ca.ts';
+import { memoryKey } from './signature.ts';
+
+const trustDomain = TrustDomain.parse('mesh.example');
+const web = SpiffeId.workload(trustDomain, 'shop', 'web');
+const day = 24 * 3_600_000;
+
+/** As its operator would give it. */
+interface Given {
+  readonly signer: OperatorCa;
+  readonly above?: readonly OperatorCa[];
+  readonly roots?: readonly OperatorCa[];
+}
+
+async function check({ signer, above = [], roots = [] }: Given, nowMs = Date.now()): Promise<PluggedCa> {
+  const pem = (list: readonly OperatorCa[]): string => list.map((ca) => ca.pem).join('');
+  const material = { certificates: pem([signer, ...above]), key: signer.keyPem, roots: pem(roots) };
+  return await checkCa(caParts(material, 'ca.pem'), { trustDomain, nowMs, dnsNames: ['cp.example'] });
+}
+
+async function refusal(given: Given | Promise<unknown>): Promise<AuthorityError> {
+  const error: unknown = await ('signer' in given ? check(given) : given).catch((cause: unknown) => cause);
+  if (error instanceof AuthorityError) return error;
+  throw new Error('it was not refused', { cause: error });
+}
+
+async function expectRefused(given: Given | Promise<unknown>, code: string, says: RegExp): Promise<void> {
+  const error = await refusal(given);
+  expect([error.code, error.message]).toEqual([code, expect.stringMatching(says)]);
+}
+
+async function below(root: OperatorCa, options: Partial<CaOptions> = {}): Promise<Given> {
+  return { signer: await operatorCa({ name: 'Issuing', by: root, ...options }), roots: [root] };
+}
+
+async function open(ca: PluggedCa, store: KeyStore = memoryKeyStore()): Promise<Authority> {
+  return await Authority.open({
+    store,
+    trustDomain,
+    ca,
+    nowMs: Date.now,
+    svidTtlMs: 3_600_000,
+    selfCheckEvery: 1,
+  });
+}
+
+function nameConstraints(permittedUri: string): Extension {
+  const tlv = (tag: number, content: Buffer): Buffer =>
+    Buffer.concat([Buffer.of(tag, content.length), content]);
+  const name = tlv(0x86, Buffer.from(permittedUri));
+  return new Extension('2.5.29.30', true, tlv(0x30, tlv(0xa0, tlv(0x30, name))));
+}
+
+describe("an operator's CA", () => {
+  it.each(['P-256', 'P-384', 'RSA-2048', 'RSA-3072'] as const)(
+    'signs with a root of %s, and by an intermediate below it that may or may not have another one',
+    async (key) => {
+      const root = await operatorCa({ name: 'Root', key });
+      const issuing = await operatorCa({ name: 'Issuing', key, by: root, pathLength: 1 });
+      const last = await operatorCa({ name: 'Last', key, by: issuing, pathLength: 0 });
+      const forms: readonly [Given, number][] = [
+        [{ signer: root }, 2],
+        [{ signer: issuing, roots: [root] }, 3],
+        [{ signer: last, above: [issuing], roots: [root] }, 3],
+        [{ signer: last, above: [issuing, root], roots: [root] }, 3],
+      ];
+      for (const [given, length] of forms) {
+        const authority = await open(await check(given));
+        const { chain, notAfterMs } = authority.issue(web);
+        expect(chain).toHaveLength(length);
+        const bundles = (): typeof authority.bundle => authority.bundle;
+        expect(verifySvid({ chain, bundles, nowMs: Date.now() }).uri).toBe(web.uri);
+        expect(authority.bundle.x509Authorities).toEqual([root.der]);
+        expect(notAfterMs).toBeLessThanOrEqual(authority.signer.notAfterMs);
+      }
+    },
+    60_000,
+  );
+
+  it('is never outlived by what it signs', async () => {
+    const root = await operatorCa({ name: 'Root', notAfter: new Date(Date.now() + 10 * 60_000) });
+    for (const pathLength of [0, 1]) {
+      const given = await below(root, { pathLength, notAfter: new Date(Date.now() + day) });
+      const authority = await open(await check(given));
+      expect(authority.issue(web).notAfterMs).toBeLessThanOrEqual(root.certificate.notAfter.getTime());
+    }
+  });
+
+  it('leaves no key in the store, and opens again from there', async () => {
+    const store = memoryKeyStore();
+    const ca = await check(await below(await operatorCa({ name: 'Root' })));
+    const first = await open(ca, store);
+    expect((await store.load())?.root.privateKeyPem).toBeUndefined();
+    const second = await open(ca, store);
+    expect(second.bundle).toEqual(first.bundle);
+    const bare = Authority.open({ store, trustDomain, nowMs: Date.now, svidTtlMs: 3_600_000 });
+    await expectRefused(bare, 'ca-missing', /--ca-cert/u);
+  });
+
+  it('is refused at a start where nobody trusts its root yet', async () => {
+    const store = memoryKeyStore();
+    await open(await check({ signer: await operatorCa({ name: 'Root' }) }), store);
+    const other = await check({ signer: await operatorCa({ name: 'Other' }) });
+    await expectRefused(open(other, store), 'ca-replaced', /Put the former CA back/u);
+  });
+});
+
+describe("an operator's CA is refused", () => {
+  it('with the key of another certificate', async () => {
+    const [one, two] = [await operatorCa({ name: 'One' }), await operatorCa({ name: 'Two' })];
+    const material = { certificates: one.pem, key: two.keyPem, roots: '' };
+    const rules = { trustDomain, nowMs: Date.now(), dnsNames: [] };
+    await expectRefused(
+      checkCa(caParts(material, 'ca.pem'), rules),
+      'ca-key-mismatch',
+      /belongs to none.*One/u,
+    );
+  });
+
+  it('where a key only claims to be that of the certificate', async () => {
+    const [one, two] = [await operatorCa({ name: 'One' }), await operatorCa({ name: 'Two' })];
+    const key = memoryKey(createPrivateKey(two.keyPem), createPublicKey(createPrivateKey(one.keyPem)));
+    const parts = { certificates: [one.der], roots: [], key, where: 'token' };
+    const rules = { trustDomain, nowMs: Date.now(), dnsNames: [] };
+    await expectRefused(checkCa(parts, rules), 'ca-constrained', /whether its key answers for another one/u);
+  });
+
+  it.each([
+    ['P-521', /ec secp521r1, and ECDSA P-256 or P-384/u],
+    ['RSA-1024', /rsa of 1024 bits/u],
+    ['Ed25519', /ed25519/u],
+  ] as const)('with a key of %s', async (key, says) => {
+    await expectRefused({ signer: await operatorCa({ name: 'Root', key }) }, 'ca-key-refused', says);
+  });
+
+  it('below an RSA key of 1024 bits', async () => {
+    const given = await below(await operatorCa({ name: 'Root', key: 'RSA-1024' }));
+    await expectRefused(given, 'ca-key-refused', /root 1 .*1024 bits: 2048 is the least/u);
+  });
+
+  it('where it is no CA, or its keyUsage does not let it sign', async () => {
+    const root = await operatorCa({ name: 'Root' });
+    await expectRefused(await below(root, { isAuthority: false }), 'ca-not-authority', /is not a CA/u);
+    const keyUsage = KeyUsageFlags.digitalSignature;
+    await expectRefused(await below(root, { keyUsage }), 'ca-not-authority', /without keyCertSign/u);
+  });
+
+  it('where it signs for another trust domain, or one of its roots does', async () => {
+    const uris = ['spiffe://other.example'];
+    const root = await operatorCa({ name: 'Root' });
+    await expectRefused(
+      await below(root, { uris }),
+      'ca-foreign',
+      /other\.example, and this one is mesh\.example/u,
+    );
+    const foreign = await operatorCa({ name: 'Foreign', uris });
+    await expectRefused({ signer: root, roots: [root, foreign] }, 'ca-foreign', /Foreign/u);
+  });
+
+  it('where its chain leads to no root that was given', async () => {
+    const root = await operatorCa({ name: 'Root' });
+    const middle = await operatorCa({ name: 'Middle', by: root });
+    const signer = await operatorCa({ name: 'Issuing', by: middle });
+    const stranger = await operatorCa({ name: 'Root' });
+    await expectRefused({ signer, roots: [root] }, 'ca-untrusted', /nothing given has signed "CN=Issuing"/u);
+    await expectRefused({ signer, above: [middle], roots: [stranger] }, 'ca-untrusted', /CN=Middle/u);
+    await expectRefused({ signer, above: [middle] }, 'ca-untrusted', /none was given/u);
+    await expectRefused({ signer, above: [middle], roots: [middle] }, 'ca-untrusted', /is not self-signed/u);
+  });
+
+  it('with a certificate that is not part of its chain', async () => {
+    const root = await operatorCa({ name: 'Root' });
+    const stray = await operatorCa({ name: 'Stray', by: root });
+    await expectRefused(
+      { ...(await below(root)), above: [stray] },
+      'ca-malformed',
+      /CN=Stray.*leave it out/u,
+    );
+  });
+
+  it('where a path length above it leaves no room', async () => {
+    const root = await operatorCa({ name: 'Root', pathLength: 0 });
+    await expectRefused(await below(root), 'ca-path-length', /fewer signing certificates/u);
+  });
+
+  it('with a key in a token that would have to sign every leaf', async () => {
+    const given = await below(await operatorCa({ name: 'Root' }), { pathLength: 0 });
+    const key = createPrivateKey(given.signer.keyPem);
+    const { privateKey: _, ...token } = memoryKey(key, createPublicKey(key));
+    const roots = (given.roots ?? []).map(({ der }) => der);
+    const parts = { certificates: [given.signer.der], roots, key: token, where: 'token' };
+    const rules = { trustDomain, nowMs: Date.now(), dnsNames: [] };
+    await expectRefused(checkCa(parts, rules), 'ca-path-length', /give it a pathlen of 1/u);
+  });
+
+  it('before it is valid, and after, wherever in its chain', async () => {
+    const past = new Date(Date.now() - day);
+    const future = new Date(Date.now() + day);
+    const root = await operatorCa({ name: 'Root', notBefore: new Date(0) });
+    const ended = { notBefore: new Date(0), notAfter: past };
+    await expectRefused(
+      await below(root, { notBefore: future }),
+      'ca-not-valid',
+      /CN=Issuing.*is valid from/u,
+    );
+    await expectRefused(await below(root, ended), 'ca-not-valid', /CN=Issuing.*renew it/u);
+    await expectRefused(
+      await below(await operatorCa({ name: 'Root', ...ended })),
+      'ca-not-valid',
+      /CN=Root/u,
+    );
+  });
+
+  it('where a constraint leaves the trust domain out, or a purpose its use', async () => {
+    const root = await operatorCa({ name: 'Root' });
+    const extensions = [nameConstraints('other.example')];
+    await expectRefused(await below(root, { extensions }), 'ca-constrained', /would not be accepted/u);
+    await expect(
+      check(await below(root, { extensions: [nameConstraints('mesh.example')] })),
+    ).resolves.toBeDefined();
+    const purposes = ['1.3.6.1.5.5.7.3.1'];
+    await expectRefused(
+      await below(root, { purposes }),
+      'ca-constrained',
+      /without serverAuth and clientAuth/u,
+    );
+  });
+
+  it('where there is nothing to read, and none of a key is told', async () => {
+    const root = await operatorCa({ name: 'Root' });
+    const secret = root.keyPem.split('\n')[1] ?? '';
+    const given = { certificates: root.pem, key: root.keyPem, roots: '' };
+    const bad = [
+      [{ ...given, certificates: 'nothing' }, /There is no certificate/u],
+      [{ ...given, certificates: root.pem.replace(/M\w{40}/u, 'MIIB') }, /is not readable/u],
+      [{ ...given, key: root.pem }, /There is no private key/u],
+      [{ ...given, key: root.keyPem.replace(/\n/gu, 'x') }, /There is no private key/u],
+      [{ ...given, key: root.keyPem.replaceAll('PRIVATE', 'ENCRYPTED PRIVATE') }, /is encrypted/u],
+      [{ ...given, roots: 'nothing' }, /in the roots of ca\.pem/u],
+    ] as const;
+    for (const [material, says] of bad) {
+      const error = await refusal(Promise.resolve().then(() => caParts(material, 'ca.pem')));
+      expect([error.code, error.message]).toEqual(['ca-malformed', expect.stringMatching(says)]);
+      expect(error.message).not.toContain(secret);
+    }
+  });
+});
