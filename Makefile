@@ -1,7 +1,7 @@
 # Countersign. `make` prints the targets.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 .DEFAULT_GOAL := help
-.PHONY: help build check test test-deep bench demo envoy cluster clean
+.PHONY: help build check test test-deep bench demo envoy softhsm cluster clean
 
 schema := proto/gen/envoy.json
 installed := node_modules/.package-lock.json
@@ -14,7 +14,7 @@ build: $(schema) ## install packages and make the schema; cmd/countersign runs a
 check: build ## format, lint, types, layers, protos
 	@npm run --silent check
 
-test: build envoy cluster ## every test, on real Envoys and a real kube-apiserver
+test: build envoy softhsm cluster ## every test, on real Envoys and a real kube-apiserver
 	@npm run --silent test
 
 test-deep: build envoy ## what takes long: 200,000 pairs of policy and request (EQUALITY_SEED, EQUALITY_PAIRS), 300,000 hostile texts and documents each (FUZZ_SEED, FUZZ_CASES; FUZZ_MINUTES=60: an hour of each)
@@ -29,6 +29,10 @@ demo: build envoy ## a small shop behind real Envoys: who may call whom, live (A
 envoy: build
 	@mkdir -p .tools
 	@test/setup/install-envoy.sh >.tools/envoy-path
+
+softhsm: build
+	@mkdir -p .tools
+	@test/setup/install-softhsm.sh >.tools/softhsm-path
 
 cluster: ## etcd, kube-apiserver, kubectl and helm for the tests, built once from their Go modules: minutes
 	@test/setup/build-cluster.sh >/dev/null

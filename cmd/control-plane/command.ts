@@ -114,9 +114,10 @@ export function controlPlaneCommand(): Command {
       '--ca-cert <file>',
       "an operator's CA that signs instead of a root of our own: its certificate, and those above it; PEM, watched",
     ).argParser(parseText),
-    new Option('--ca-key <file>', 'the key of that CA; PEM, for the control plane alone to read').argParser(
-      parseText,
-    ),
+    new Option(
+      '--ca-key <file>',
+      'its key: PEM, for the control plane alone to read, or in a token: pkcs11:token=...;object=...?module-path=...&pin-source=file:...',
+    ).argParser(parseText),
     new Option(
       '--ca-roots <file>',
       'the roots that workloads are to trust; PEM (default: what is self-signed in --ca-cert)',

@@ -9,7 +9,9 @@ import type { LogFormat } from '../../src/telemetry/index.ts';
 export type CaConfig =
   | {
       readonly kind: 'files';
-      readonly cert: string;
+      /** Undefined: the key is in a token, and its root is made of it. */
+      readonly cert: string | undefined;
+      /** A file, or the URI of a key in a token. */
       readonly key: string;
       readonly roots: string | undefined;
     }

@@ -4,17 +4,24 @@ import {
   checkCa,
   digestOf,
   readCaFiles,
+  rootOfKey,
+  algorithmOf,
   type Authority,
   type CaMaterial,
   type CaRules,
+  type KeyStore,
   type PluggedCa,
+  type SigningKey,
+  type SigningObserver,
 } from '../../src/authority/index.ts';
+import { isTokenUri, TokenKey } from '../../src/pkcs11/index.ts';
 import type { CaConfig, ControlPlaneConfig } from './config.ts';
 import type { Tell } from './home.ts';
 import type { Witnesses } from './observers.ts';
 
 /** How often it is looked at. What is new counts when it was the same twice: files are written one after the other. */
 const POLL_MS = 500;
+const RETRY_MS = 10_000;
 /** Its place in `/readyz`. */
 const REMARK = 'ca';
 
@@ -22,13 +29,60 @@ const REMARK = 'ca';
 export interface CaSource {
   /** For people. */
   readonly where: string;
+  /** Of the key, where it is in a token. */
+  readonly tokenUri?: string;
   /** @throws AuthorityError `ca-unreadable`, `ca-too-open` */
   read(): Promise<CaMaterial>;
   close(): void | Promise<void>;
 }
 
 export function caFiles({ cert, key, roots }: Extract<CaConfig, { kind: 'files' }>): CaSource {
-  return { where: cert, read: () => readCaFiles({ cert, key, roots }), close: () => {} };
+  const inToken = isTokenUri(key);
+  return {
+    where: cert ?? 'the token',
+    ...(inToken && { tokenUri: key }),
+    read: () => readCaFiles({ cert, key: inToken ? undefined : key, roots }),
+    close: () => {},
+  };
+}
+
+/** How signing in a token goes: to the log, the metrics and `/readyz`. */
+export function signingObserver({ log, metrics }: Witnesses, remark: Tell['remark']): SigningObserver {
+  const place = 'ca-signer';
+  metrics.signerFailed.set(0);
+  return {
+    failed: (error, untilMs) => {
+      const until = new Date(untilMs).toISOString();
+      metrics.signerFailed.set(1);
+      remark(
+        place,
+        `no new intermediate can be signed; the present one serves until ${until}: ${error.message}`,
+      );
+      log.error(
+        { err: error, until },
+        'no new intermediate can be signed; the present one serves until then',
+      );
+    },
+    recovered: () => {
+      metrics.signerFailed.set(0);
+      remark(place, undefined);
+      log.info('intermediates can be signed again');
+    },
+  };
+}
+
+function signingKey(token: TokenKey): SigningKey {
+  return {
+    publicKey: token.publicKey,
+    algorithm: algorithmOf(token.publicKey),
+    sign: async (toBeSigned) => {
+      try {
+        return await token.sign(toBeSigned);
+      } catch (cause) {
+        throw new AuthorityError('signer-unavailable', reasonOf(cause), { cause });
+      }
+    },
+  };
 }
 
 /** An operator's CA: checked at the start, and followed from then on. What is bad leaves the one before in use. */
@@ -40,6 +94,9 @@ export class OwnCa {
   /** Digests: as it was seen last, and as it was judged last. */
   #seen: string | undefined;
   #judged: string | undefined;
+  /** After what may pass by itself. */
+  #retryAtMs = 0;
+  #token: TokenKey | undefined;
   /** Why it is refused. */
   #refused: string | undefined;
 
@@ -56,10 +113,14 @@ export class OwnCa {
     witnesses.metrics.caRefused.set(0);
   }
 
-  /** As it is at the start, where there is none before it. @throws AuthorityError `ca-*` */
-  async first(): Promise<PluggedCa> {
+  /**
+   * As it is at the start, where there is none before it.
+   * @param store what knows the root that was made of a key in a token
+   * @throws AuthorityError `ca-*`, `signer-unavailable`; TokenError
+   */
+  async first(store: KeyStore): Promise<PluggedCa> {
     const material = await this.#source.read();
-    const ca = await this.#check(material);
+    const ca = await this.#check(material, store);
     this.#judged = digestOf(material);
     this.#tellPlugged(ca, '');
     return ca;
@@ -70,18 +131,25 @@ export class OwnCa {
     let closed = false;
     let timer: NodeJS.Timeout | undefined;
     let looking = Promise.resolve();
-    const look = (): void => {
-      looking = this.#look(authority).then(() => {
-        if (!closed) timer = setTimeout(look, POLL_MS).unref();
-      });
+    const look = async (): Promise<void> => {
+      await this.#look(authority);
+      if (closed) return;
+      timer = setTimeout(() => {
+        looking = look();
+      }, POLL_MS).unref();
     };
-    look();
+    looking = look();
     return async () => {
       closed = true;
       clearTimeout(timer);
       await looking;
-      await this.#source.close();
+      await this.close();
     };
+  }
+
+  async close(): Promise<void> {
+    this.#token?.close();
+    await this.#source.close();
   }
 
   async #look(authority: Authority): Promise<void> {
@@ -97,14 +165,17 @@ export class OwnCa {
     }
     const settled = content === this.#seen;
     this.#seen = content;
-    if (!settled || content === this.#judged) return;
+    if (!settled || content === this.#judged || Date.now() < this.#retryAtMs) return;
     this.#judged = content;
     try {
       if (material === undefined) throw fault;
       await this.#take(await this.#check(material), authority);
     } catch (error) {
       // A token or a store that is away now may be there next time, though nothing of the CA has changed.
-      if (!(error instanceof AuthorityError && error.code.startsWith('ca-'))) this.#judged = undefined;
+      if (!(error instanceof AuthorityError && error.code.startsWith('ca-'))) {
+        this.#judged = undefined;
+        this.#retryAtMs = Date.now() + RETRY_MS;
+      }
       this.#refuse(reasonOf(error));
     }
   }
@@ -115,10 +186,18 @@ export class OwnCa {
     this.#tellPlugged(ca, waits ? 'it waits until its root is trusted by all' : '');
   }
 
-  async #check(material: CaMaterial): Promise<PluggedCa> {
+  async #check(material: CaMaterial, store?: KeyStore): Promise<PluggedCa> {
     const { trustDomain, serverNames } = this.#config;
-    const rules: CaRules = { trustDomain, nowMs: Date.now(), dnsNames: serverNames };
-    return await checkCa(caParts(material, this.#source.where), rules);
+    const nowMs = Date.now();
+    const rules: CaRules = { trustDomain, nowMs, dnsNames: serverNames };
+    const { tokenUri, where } = this.#source;
+    if (tokenUri === undefined) return await checkCa(caParts(material, where), rules);
+    this.#token ??= await TokenKey.open({ uri: tokenUri });
+    const key = signingKey(this.#token);
+    if (material.certificates !== '')
+      return await checkCa({ ...caParts(material, where, key), where: this.#token.where }, rules);
+    const root = await rootOfKey(key, await store?.load(), trustDomain, nowMs);
+    return await checkCa({ certificates: [root], roots: [], key, where: this.#token.where }, rules);
   }
 
   #tellPlugged(ca: PluggedCa, detail: string): void {

@@ -1,4 +1,5 @@
 import { isInCluster } from '../../src/kubernetes/index.ts';
+import { isTokenUri, parseTokenUri } from '../../src/pkcs11/index.ts';
 import type { CaConfig } from './config.ts';
 
 /**
@@ -63,7 +64,12 @@ export function caOf(flags: CaFlags): CaConfig | undefined {
     }
     return { kind: 'secret', name: secret };
   }
-  if (cert === undefined || key === undefined)
+  if (key !== undefined && isTokenUri(key)) {
+    parseTokenUri(key);
+    if (cert === undefined && roots !== undefined)
+      throw new Error('--ca-roots says what --ca-cert leads to: give both, or neither with a key in a token');
+  } else if (cert === undefined || key === undefined) {
     throw new Error('--ca-cert and --ca-key belong together (and --ca-roots to them): give both');
+  }
   return { kind: 'files', cert, key, roots };
 }

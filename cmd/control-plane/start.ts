@@ -18,7 +18,7 @@ import { openInCluster } from './in-cluster.ts';
 import { followIssuers, openIssuerKeys } from './issuer-keys.ts';
 import { LiveSettings } from './live-settings.ts';
 import { watchMeshConfig } from './mesh-config-file.ts';
-import { OwnCa } from './own-ca.ts';
+import { OwnCa, signingObserver } from './own-ca.ts';
 import { RootRotation } from './root-rotation.ts';
 import { rotateByAge } from './rotation-by-age.ts';
 import { PolicyWarnings } from './policy-warnings.ts';
@@ -96,12 +96,14 @@ async function wire(
   const { attestor, issuer, rootStore, caSource } = home;
   const ownCa = caSource && new OwnCa(caSource, config, witnesses, tell.remark);
   if (caSource !== undefined) tell.starting(`checking the operator's CA in ${caSource.where}`);
-  const ca = await ownCa?.first();
+  closers.push(() => ownCa?.close());
+  const ca = await ownCa?.first(rootStore);
   tell.starting(`opening the root in ${rootStore.description}`);
   const authority = await Authority.open({
     store: rootStore,
     trustDomain,
     ca,
+    signingObserver: signingObserver(witnesses, tell.remark),
     rootEvidence: publishedBundle(dataDir),
     nowMs,
     svidTtlMs: config.svidTtlMs,

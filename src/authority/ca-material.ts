@@ -3,7 +3,14 @@ import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { AuthorityError } from './errors.ts';
 import { readCertificates, type CaParts } from './plugged-ca.ts';
-import { keyKind, MAX_RSA_BITS, memoryKey, MIN_RSA_BITS, signatureAlgorithm } from './signature.ts';
+import {
+  keyKind,
+  MAX_RSA_BITS,
+  memoryKey,
+  MIN_RSA_BITS,
+  signatureAlgorithm,
+  type SigningKey,
+} from './signature.ts';
 
 /** A CA as an operator gives it: texts, of which nothing has been checked yet. */
 export interface CaMaterial {
@@ -16,8 +23,10 @@ export interface CaMaterial {
 }
 
 export interface CaFiles {
-  readonly cert: string;
-  readonly key: string;
+  /** Undefined: the key is in a token, and the root is that of the key itself. */
+  readonly cert: string | undefined;
+  /** Undefined: it is in a token. */
+  readonly key: string | undefined;
   readonly roots: string | undefined;
 }
 
@@ -28,8 +37,8 @@ const MAX_BYTES = 1 << 20;
  */
 export async function readCaFiles({ cert, key, roots }: CaFiles): Promise<CaMaterial> {
   return {
-    certificates: await readCaFile(cert),
-    key: await readCaFile(key, refuseOpenKey),
+    certificates: cert === undefined ? '' : await readCaFile(cert),
+    key: key === undefined ? '' : await readCaFile(key, refuseOpenKey),
     roots: roots === undefined ? '' : await readCaFile(roots),
   };
 }
@@ -76,15 +85,23 @@ export function digestOf({ certificates, key, roots }: CaMaterial): string {
   return hash('sha256', JSON.stringify([certificates, key, roots]), 'hex');
 }
 
-/** @throws AuthorityError `ca-malformed`, `ca-key-refused` */
-export function caParts({ certificates, key, roots }: CaMaterial, where: string): CaParts {
-  const privateKey = readKey(key, where);
+/**
+ * @param key where it is in a token
+ * @throws AuthorityError `ca-malformed`, `ca-key-refused`
+ */
+export function caParts(material: CaMaterial, where: string, key?: SigningKey): CaParts {
+  const { certificates, roots } = material;
   return {
     certificates: readCertificates(certificates, where),
     roots: roots === '' ? [] : readCertificates(roots, `the roots of ${where}`),
-    key: memoryKey(privateKey, createPublicKey(privateKey)),
+    key: key ?? keyOf(material, where),
     where,
   };
+}
+
+function keyOf({ key }: CaMaterial, where: string): SigningKey {
+  const privateKey = readKey(key, where);
+  return memoryKey(privateKey, createPublicKey(privateKey));
 }
 
 function readKey(pem: string, where: string): KeyObject {

@@ -20,3 +20,4 @@ export {
   type CaFiles,
   type CaMaterial,
 } from './ca-material.ts';
+export { rootOfKey } from './own-root.ts';

@@ -123,7 +123,7 @@ describe("an operator's CA is refused", () => {
     await expectRefused(
       checkCa(caParts(material, 'ca.pem'), rules),
       'ca-key-mismatch',
-      /belongs to none.*One/u,
+      /belongs to another certificate.*One/u,
     );
   });
 

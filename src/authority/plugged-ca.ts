@@ -30,7 +30,7 @@ export interface PluggedCa {
 }
 
 export interface CaParts {
-  /** Certificates of what signs and of what stands above it, in any order. DER. */
+  /** What signs comes first, then what stands above it, in any order. DER. */
   readonly certificates: readonly Buffer[];
   /** What is to be trusted. Empty: the self-signed ones among the certificates. */
   readonly roots: readonly Buffer[];
@@ -129,11 +129,11 @@ function pathOf(
   roots: readonly Profiled[],
   refuse: Refuse,
 ): readonly Profiled[] {
-  const issuing = certificates.find(({ certificate }) => certificate.openssl.publicKey.equals(key));
-  if (issuing === undefined) {
+  const [issuing] = certificates;
+  if (issuing === undefined || !issuing.certificate.openssl.publicKey.equals(key)) {
     throw refuse(
       'ca-key-mismatch',
-      `its key belongs to none of the certificates (${certificates.map(nameOf).join(', ') || 'there are none'}).`,
+      `its key belongs to another certificate than the first one (${issuing === undefined ? 'there is none' : nameOf(issuing)}): give the one that signs first, and its own key.`,
     );
   }
   const path = [issuing];

@@ -15,7 +15,7 @@ import {
 } from '@peculiar/x509';
 
 const { subtle } = webcrypto;
-cryptoProvider.set(webcrypto as Crypto);
+cryptoProvider.set(webcrypto);
 
 export type CaKeyKind = 'P-256' | 'P-384' | 'P-521' | 'RSA-1024' | 'RSA-2048' | 'RSA-3072' | 'Ed25519';
 
@@ -28,7 +28,7 @@ export interface CaOptions {
   readonly notBefore?: Date;
   readonly notAfter?: Date;
   readonly isAuthority?: boolean;
-  readonly keyUsage?: number;
+  readonly keyUsage?: KeyUsageFlags;
   /** URI names. */
   readonly uris?: readonly string[];
   readonly purposes?: readonly string[];
@@ -86,7 +86,7 @@ export async function operatorCa(options: CaOptions): Promise<OperatorCa> {
     signingAlgorithm: signingOf(signer),
     extensions: [
       new BasicConstraintsExtension(isAuthority, pathLength, true),
-      new KeyUsagesExtension(options.keyUsage ?? KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+      new KeyUsagesExtension(options.keyUsage ?? KeyUsageFlags.keyCertSign, true),
       await SubjectKeyIdentifierExtension.create(keys.publicKey),
       await AuthorityKeyIdentifierExtension.create(signer.publicKey),
       ...(uris.length === 0
@@ -100,7 +100,7 @@ export async function operatorCa(options: CaOptions): Promise<OperatorCa> {
     certificate,
     keys,
     pem: `${certificate.toString('pem')}\n`,
-    keyPem: KeyObject.from(keys.privateKey).export({ format: 'pem', type: 'pkcs8' }).toString(),
+    keyPem: KeyObject.from(keys.privateKey).export({ format: 'pem', type: 'pkcs8' }),
     der: Buffer.from(certificate.rawData),
   };
 }

@@ -9,6 +9,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'src/keyset': [],
   'src/attestation': ['src/identity', 'src/mesh', 'src/files'],
   'src/authority': ['src/identity', 'src/files'],
+  'src/pkcs11': [],
   'src/mesh': ['src/identity', 'src/policy'],
   'src/sources/manifests': [],
   'src/kubernetes': [],

@@ -1,0 +1,165 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import { TokenError } from './errors.ts';
+import type { TokenReply, TokenRequest } from './messages.ts';
+import { parseTokenUri, type TokenUri } from './uri.ts';
+
+export interface TokenKeyOptions {
+  /** RFC 7512. */
+  readonly uri: string;
+  /** For one answer; then its process is ended, and the next call begins with a new one. Default 10 s. */
+  readonly timeoutMs?: number;
+}
+
+const PROCESS = new URL('./token-process.ts', import.meta.url);
+
+/**
+ * A private key in a PKCS#11 token. The module runs in a process of its own: it can neither hold up nor crash this
+ * one, nor read what is in its memory.
+ */
+export class TokenKey {
+  /** For people: key and token. */
+  readonly where: string;
+  readonly publicKey: KeyObject;
+  readonly #uri: TokenUri;
+  readonly #timeoutMs: number;
+  #child: ChildProcess | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+
+  private constructor(opened: Opened, uri: TokenUri, timeoutMs: number) {
+    this.#child = opened.child;
+    this.where = opened.where;
+    this.publicKey = opened.publicKey;
+    this.#uri = uri;
+    this.#timeoutMs = timeoutMs;
+  }
+
+  /** @throws TokenError */
+  static async open({ uri, timeoutMs = 10_000 }: TokenKeyOptions): Promise<TokenKey> {
+    const parsed = parseTokenUri(uri);
+    return new TokenKey(await openToken(parsed, timeoutMs), parsed, timeoutMs);
+  }
+
+  /** @returns as certificates carry it @throws TokenError */
+  sign(data: Buffer): Promise<Buffer> {
+    const signed = this.#last.then(async () => await this.#sign(data));
+    this.#last = signed.catch(() => undefined);
+    return signed;
+  }
+
+  close(): void {
+    end(this.#child);
+    this.#child = undefined;
+  }
+
+  async #sign(data: Buffer): Promise<Buffer> {
+    const child = this.#child?.connected === true ? this.#child : await this.#reopen();
+    this.#child = child;
+    try {
+      const reply = await ask(child, { kind: 'sign', data: data.toString('base64') }, this.#timeoutMs);
+      if (reply.kind !== 'signed') throw unexpected(reply);
+      const signature = Buffer.from(reply.signature, 'base64');
+      return this.publicKey.asymmetricKeyType === 'ec' ? derSignature(signature) : signature;
+    } catch (error) {
+      // A session that failed once may be dead for good: the next call begins with a new one.
+      this.close();
+      throw error;
+    }
+  }
+
+  async #reopen(): Promise<ChildProcess> {
+    const { child, publicKey } = await openToken(this.#uri, this.#timeoutMs);
+    if (publicKey.equals(this.publicKey)) return child;
+    end(child);
+    throw new TokenError('key-missing', `${this.where} is another key now: put the former one back.`);
+  }
+}
+
+interface Opened {
+  readonly child: ChildProcess;
+  readonly publicKey: KeyObject;
+  readonly where: string;
+}
+
+async function openToken(uri: TokenUri, timeoutMs: number): Promise<Opened> {
+  const child = fork(PROCESS, {
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
+  // Neither keeps the control plane running.
+  child.unref();
+  child.channel?.unref();
+  try {
+    const reply = await ask(child, { kind: 'open', uri }, timeoutMs);
+    if (reply.kind !== 'opened') throw unexpected(reply);
+    const { info } = reply;
+    const publicKey = createPublicKey({
+      key: Buffer.from(info.publicKey, 'hex'),
+      format: 'der',
+      type: 'spki',
+    });
+    return { child, publicKey, where: info.where };
+  } catch (error) {
+    end(child);
+    throw error;
+  }
+}
+
+/** One request, one reply. @throws TokenError */
+async function ask(child: ChildProcess, request: TokenRequest, timeoutMs: number): Promise<TokenReply> {
+  const { promise, resolve, reject } = Promise.withResolvers<TokenReply>();
+  const slow = (): void =>
+    reject(
+      new TokenError(
+        'token-slow',
+        `The token gave no answer within ${timeoutMs} ms: see whether it is there.`,
+      ),
+    );
+  const ended = (code: number | null, signal: string | null): void =>
+    reject(
+      new TokenError(
+        'token-failed',
+        `The PKCS#11 module ended its process (${signal ?? `exit code ${code}`}).`,
+      ),
+    );
+  const timer = setTimeout(slow, timeoutMs);
+  child.once('message', resolve);
+  child.once('exit', ended);
+  child.once('error', reject);
+  child.send(request);
+  try {
+    const reply = await promise;
+    if (reply.kind === 'failed') throw new TokenError(reply.code, reply.message);
+    return reply;
+  } finally {
+    clearTimeout(timer);
+    child.off('message', resolve).off('exit', ended).off('error', reject);
+  }
+}
+
+/** A module may hang: it is not asked. */
+function end(child: ChildProcess | undefined): void {
+  child?.once('error', () => {});
+  child?.kill('SIGKILL');
+}
+
+function unexpected({ kind }: TokenReply): TokenError {
+  return new TokenError('token-failed', `The process of the token answered ${kind} to something else.`);
+}
+
+/** The two numbers of one length that a token gives, as DER ECDSA-Sig-Value (RFC 3279 section 2.2.3). */
+export function derSignature(raw: Buffer): Buffer {
+  const half = raw.length / 2;
+  const numbers = [raw.subarray(0, half), raw.subarray(half)].map(integer);
+  const content = Buffer.concat(numbers);
+  // Of P-384 at most 104 bytes: one byte of length is enough.
+  return Buffer.concat([Buffer.of(0x30, content.length), content]);
+}
+
+function integer(bytes: Buffer): Buffer {
+  let start = 0;
+  while (start < bytes.length - 1 && bytes[start] === 0) start += 1;
+  const rest = bytes.subarray(start);
+  const sign = (rest[0] ?? 0) >= 0x80 ? [0] : [];
+  return Buffer.concat([Buffer.of(0x02, rest.length + sign.length, ...sign), rest]);
+}
