@@ -89,7 +89,7 @@ export function moveToCa(parts: {
   let failing = false;
   const look = async (): Promise<void> => {
     tellExpiry();
-    await authority.renewSigner();
+    await authority.lookAfterSigner();
     const { ca } = authority;
     if (ca === undefined) return;
     const waits = authority.waitingCa !== undefined;

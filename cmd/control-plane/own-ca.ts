@@ -72,16 +72,18 @@ export function signingObserver({ log, metrics }: Witnesses, remark: Tell['remar
 }
 
 function signingKey(token: TokenKey): SigningKey {
+  const asUnavailable = async <T>(asked: Promise<T>): Promise<T> => {
+    try {
+      return await asked;
+    } catch (cause) {
+      throw new AuthorityError('signer-unavailable', reasonOf(cause), { cause });
+    }
+  };
   return {
     publicKey: token.publicKey,
     algorithm: algorithmOf(token.publicKey),
-    sign: async (toBeSigned) => {
-      try {
-        return await token.sign(toBeSigned);
-      } catch (cause) {
-        throw new AuthorityError('signer-unavailable', reasonOf(cause), { cause });
-      }
-    },
+    sign: (toBeSigned) => asUnavailable(token.sign(toBeSigned)),
+    check: () => asUnavailable(token.check()),
   };
 }
 

@@ -209,8 +209,8 @@ export class Authority {
   }
 
   /** Where the key is in a token: asks it for the intermediate that is due. Never rejects; the observer is told. */
-  async renewSigner(): Promise<void> {
-    await this.#issuing.renewIfDue(this.#options.nowMs());
+  async lookAfterSigner(): Promise<void> {
+    await this.#issuing.lookAfter(this.#options.nowMs());
   }
 
   /**

@@ -6,9 +6,9 @@ import type { Root } from './root.ts';
 
 /** How signing by a key in a token goes. */
 export interface SigningObserver {
-  /** No new intermediate could be signed; the present one serves until then, ms since the epoch. */
+  /** The key is away, and no new intermediate can be signed; the present one serves until then, ms since the epoch. */
   failed(error: Error, untilMs: number): void;
-  /** One could be signed again. */
+  /** It is there again. */
   recovered(): void;
 }
 
@@ -19,21 +19,23 @@ export interface IssuingOptions {
   readonly observer?: SigningObserver | undefined;
 }
 
-/** After a failure the token is left alone for so long. */
-const RETRY_MS = 10_000;
+/** How often a token is asked whether the key is there; and after a failure it is left alone for so long. */
+const CHECK_MS = 10_000;
 
 /** The intermediate of one root, always one that is fresh enough. */
 export class Issuing {
   readonly root: Root;
   readonly #options: IssuingOptions;
   #intermediate: Intermediate;
-  #asking = false;
-  #failedAtMs: number | undefined;
+  #asked: Promise<void> | undefined;
+  #failing = false;
+  #checkedAtMs: number;
 
   private constructor(root: Root, intermediate: Intermediate, options: IssuingOptions) {
     this.root = root;
     this.#intermediate = intermediate;
     this.#options = options;
+    this.#checkedAtMs = options.nowMs();
   }
 
   /** @throws AuthorityError `root-expired`, `signer-unavailable` */
@@ -76,28 +78,42 @@ export class Issuing {
     );
   }
 
-  /** Asks for what is due, though nobody is to be issued anything right now. */
-  async renewIfDue(nowMs: number): Promise<void> {
-    if (this.root.key.privateKey === undefined && nowMs >= this.#intermediate.replaceAtMs)
-      await this.#ask(nowMs);
+  /** Asks for what is due, though nobody is to be issued anything right now; else whether the key is still there. */
+  async lookAfter(nowMs: number): Promise<void> {
+    if (this.root.key.privateKey !== undefined) return;
+    if (nowMs >= this.#intermediate.replaceAtMs) await this.#ask(nowMs);
+    else if (Math.abs(nowMs - this.#checkedAtMs) >= CHECK_MS) {
+      await this.#try(nowMs, async () => await this.root.key.check?.());
+    }
   }
 
   async #ask(nowMs: number): Promise<void> {
-    if (this.#asking || (this.#failedAtMs !== undefined && nowMs < this.#failedAtMs + RETRY_MS)) return;
-    this.#asking = true;
-    const { trustDomain, intermediateTtlMs, observer } = this.#options;
-    try {
+    if (this.#failing && Math.abs(nowMs - this.#checkedAtMs) < CHECK_MS) return;
+    const { trustDomain, intermediateTtlMs } = this.#options;
+    await this.#try(nowMs, async () => {
       this.#intermediate = await requestIntermediate(this.root, trustDomain, nowMs, intermediateTtlMs);
-      if (this.#failedAtMs !== undefined) observer?.recovered();
-      this.#failedAtMs = undefined;
+    });
+  }
+
+  /** One at a time; who comes meanwhile waits for that one. */
+  #try(nowMs: number, act: () => Promise<void>): Promise<void> {
+    this.#asked ??= this.#tell(nowMs, act).finally(() => {
+      this.#asked = undefined;
+    });
+    return this.#asked;
+  }
+
+  async #tell(nowMs: number, act: () => Promise<void>): Promise<void> {
+    this.#checkedAtMs = nowMs;
+    const { observer } = this.#options;
+    try {
+      await act();
+      if (this.#failing) observer?.recovered();
+      this.#failing = false;
     } catch (error) {
-      this.#failedAtMs = nowMs;
-      observer?.failed(
-        error instanceof Error ? error : new Error(String(error)),
-        this.#intermediate.notAfterMs,
-      );
-    } finally {
-      this.#asking = false;
+      const cause = error instanceof Error ? error : new Error(String(error));
+      if (!this.#failing) observer?.failed(cause, this.#intermediate.notAfterMs);
+      this.#failing = true;
     }
   }
 }

@@ -16,6 +16,8 @@ export interface SigningKey {
   readonly privateKey?: KeyObject | undefined;
   /** @returns the signature as certificates carry it @throws AuthorityError `signer-unavailable` */
   sign(toBeSigned: Buffer): Promise<Buffer>;
+  /** Where it is in a token: that it is still there. @throws AuthorityError `signer-unavailable` */
+  check?(): Promise<void>;
 }
 
 const NULL = tlv(0x05, Buffer.alloc(0));

@@ -18,6 +18,7 @@ const EC = 3n;
 /** A session with a token in which one private key is used. Lives in a process of its own. */
 export class TokenSession {
   readonly info: TokenKeyInfo;
+  readonly #uri: TokenUri;
   readonly #module: Pkcs11Module;
   readonly #session: bigint;
   readonly #key: bigint;
@@ -26,6 +27,7 @@ export class TokenSession {
 
   /** @throws TokenError */
   constructor(uri: TokenUri) {
+    this.#uri = uri;
     this.#module = new Pkcs11Module(uri.modulePath);
     const { slot, label } = this.#token(uri);
     this.#session = this.#module.openSession(
@@ -40,6 +42,12 @@ export class TokenSession {
     const publicKey = this.#publicKey(uri, where);
     this.#hash = publicKey.includes(P384) ? 'sha384' : 'sha256';
     this.info = { publicKey: publicKey.toString('hex'), where };
+  }
+
+  /** That token and key are still there; nothing is signed. @throws TokenError */
+  check(): void {
+    this.#token(this.#uri);
+    this.#one(this.#uri, CKO.privateKey, this.info.where);
   }
 
   /** As certificates carry it; ECDSA as the two numbers that the token gives. */

@@ -42,9 +42,19 @@ export class TokenKey {
 
   /** @returns as certificates carry it @throws TokenError */
   sign(data: Buffer): Promise<Buffer> {
-    const signed = this.#last.then(async () => await this.#sign(data));
-    this.#last = signed.catch(() => undefined);
-    return signed;
+    return this.#inTurn(async () => {
+      const reply = await this.#ask({ kind: 'sign', data: data.toString('base64') });
+      if (reply.kind !== 'signed') throw unexpected(reply);
+      const signature = Buffer.from(reply.signature, 'base64');
+      return this.publicKey.asymmetricKeyType === 'ec' ? derSignature(signature) : signature;
+    });
+  }
+
+  /** That token and key are there; nothing is signed. @throws TokenError */
+  check(): Promise<void> {
+    return this.#inTurn(async () => {
+      await this.#ask({ kind: 'check' });
+    });
   }
 
   close(): void {
@@ -52,14 +62,17 @@ export class TokenKey {
     this.#child = undefined;
   }
 
-  async #sign(data: Buffer): Promise<Buffer> {
+  #inTurn<T>(act: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(act);
+    this.#last = done.catch(() => undefined);
+    return done;
+  }
+
+  async #ask(request: TokenRequest): Promise<TokenReply> {
     const child = this.#child?.connected === true ? this.#child : await this.#reopen();
     this.#child = child;
     try {
-      const reply = await ask(child, { kind: 'sign', data: data.toString('base64') }, this.#timeoutMs);
-      if (reply.kind !== 'signed') throw unexpected(reply);
-      const signature = Buffer.from(reply.signature, 'base64');
-      return this.publicKey.asymmetricKeyType === 'ec' ? derSignature(signature) : signature;
+      return await ask(child, request, this.#timeoutMs);
     } catch (error) {
       // A session that failed once may be dead for good: the next call begins with a new one.
       this.close();

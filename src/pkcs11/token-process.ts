@@ -11,6 +11,10 @@ function answer(request: TokenRequest): TokenReply {
     return { kind: 'opened', info: session.info };
   }
   if (session === undefined) throw new TokenError('token-failed', 'The token was not opened.');
+  if (request.kind === 'check') {
+    session.check();
+    return { kind: 'checked' };
+  }
   return { kind: 'signed', signature: session.sign(Buffer.from(request.data, 'base64')).toString('base64') };
 }
 
