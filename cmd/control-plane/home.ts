@@ -27,6 +27,8 @@ export interface Home {
   join(wired: Wired): Promise<void>;
   /** Whether this replica does what one of all does alone. */
   leads(): boolean;
+  /** Another CA of the operator's is at hand. */
+  caPlugged(): void;
   /** A stream came or went, or an Envoy answered. */
   streamsChanged(): void;
   /** What the other replicas that live say of their own Envoys, by identity. */

@@ -1,15 +1,16 @@
 import { join } from 'node:path';
 import { ApiServerReviewer, JwksFollower, LocalAttestor } from '../../src/attestation/index.ts';
-import { ReplicaReports } from '../../src/cluster/index.ts';
+import { CaSecret, ReplicaReports } from '../../src/cluster/index.ts';
 import { ApiServer, openAccess } from '../../src/kubernetes/index.ts';
 import { KubernetesSource } from '../../src/sources/kubernetes/index.ts';
 import { openAdmission } from './admission.ts';
-import { defaultNamespace } from './config.ts';
+import { defaultNamespace, type CaConfig } from './config.ts';
 import type { Home, HomeOptions } from './home.ts';
 import { openIssuerKeys } from './api-server-keys.ts';
 import { kubernetesReports } from './kubernetes-reports.ts';
 import { Leadership } from './leadership.ts';
-import { caFiles } from './own-ca.ts';
+import { caFiles, type CaSource } from './own-ca.ts';
+import type { Witnesses } from './observers.ts';
 import { PolicyStatuses } from './policy-status.ts';
 import { followRoot, publishInCluster, rootSecret } from './shared-root.ts';
 
@@ -26,6 +27,26 @@ function runReports(reports: ReplicaReports): () => Promise<void> {
   };
 }
 
+function caSourceOf(
+  ca: CaConfig | undefined,
+  api: ApiServer,
+  namespace: string,
+  { log }: Witnesses,
+): CaSource | undefined {
+  if (ca === undefined) return undefined;
+  if (ca.kind === 'files') return caFiles(ca);
+  return new CaSecret({
+    api,
+    namespace,
+    name: ca.name,
+    random: Math.random,
+    monotonicMs: () => performance.now(),
+    onFailing: (error) =>
+      log.error({ err: error }, 'the Secret with the CA cannot be read; it is tried again'),
+    onRecovered: () => log.info('the Secret with the CA can be read again'),
+  });
+}
+
 /** Kubernetes: pods and policies from the API server, which also issues the tokens. */
 export async function openInCluster(options: HomeOptions): Promise<Home> {
   const { config, mesh, witnesses, tell, signal, closers } = options;
@@ -40,6 +61,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
   const leadership = new Leadership(api, namespace, witnesses);
   let source: KubernetesSource | undefined;
   let statuses: PolicyStatuses | undefined;
+  let caPlugged = (): void => {};
   const reports = new ReplicaReports({
     api,
     namespace,
@@ -101,7 +123,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
   return {
     attestor,
     issuer: undefined,
-    caSource: config.ca?.kind === 'files' ? caFiles(config.ca) : undefined,
+    caSource: caSourceOf(config.ca, api, namespace, witnesses),
     rootStore: secret,
     streamsChanged: () => statuses?.touch(),
     otherReports: () => reports.others,
@@ -152,11 +174,14 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
       if (config.admission !== undefined)
         await openAdmission({ ...options, ...wired, listen: config.admission, api, namespace, leadership });
       closers.push(runReports(reports));
-      closers.push(followRoot(api, secret, authority, options));
+      const root = followRoot(api, secret, authority, options);
+      closers.push(() => root.stop());
+      caPlugged = () => root.again();
       publishInCluster(api, mark, authority, leadership, options);
       closers.push(() => leadership.stop());
       leadership.start();
     },
     leads: () => leadership.leading,
+    caPlugged: () => caPlugged(),
   };
 }

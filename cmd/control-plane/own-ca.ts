@@ -47,7 +47,7 @@ export function caFiles({ cert, key, roots }: Extract<CaConfig, { kind: 'files' 
 }
 
 /** How signing in a token goes: to the log, the metrics and `/readyz`. */
-export function signingObserver({ log, metrics }: Witnesses, remark: Tell['remark']): SigningObserver {
+export function signingObserver({ log, metrics, audit }: Witnesses, remark: Tell['remark']): SigningObserver {
   const place = 'ca-signer';
   metrics.signerFailed.set(0);
   return {
@@ -62,6 +62,19 @@ export function signingObserver({ log, metrics }: Witnesses, remark: Tell['remar
         { err: error, until },
         'no new intermediate can be signed; the present one serves until then',
       );
+    },
+    formerGone: (signing, other) => {
+      const detail =
+        'the CA that signed last is gone, so the next one signs at once: who does not trust it yet is refused until it does';
+      log.warn({ signing, other }, detail);
+      audit.record({
+        event: 'root.rotated',
+        actor: 'ca',
+        step: 'activate',
+        signing,
+        other,
+        forcedPast: [detail],
+      });
     },
     recovered: () => {
       metrics.signerFailed.set(0);
@@ -124,17 +137,17 @@ export class OwnCa {
     const material = await this.#source.read();
     const ca = await this.#check(material, store);
     this.#judged = digestOf(material);
-    this.#tellPlugged(ca, '');
     return ca;
   }
 
-  /** @returns stops it */
-  follow(authority: Authority): () => Promise<void> {
+  /** @param onPlugged another one is at hand @returns stops it */
+  follow(authority: Authority, onPlugged: () => void): () => Promise<void> {
+    if (authority.ca !== undefined) this.#tellPlugged(authority.ca, authority);
     let closed = false;
     let timer: NodeJS.Timeout | undefined;
     let looking = Promise.resolve();
     const look = async (): Promise<void> => {
-      await this.#look(authority);
+      await this.#look(authority, onPlugged);
       if (closed) return;
       timer = setTimeout(() => {
         looking = look();
@@ -154,7 +167,7 @@ export class OwnCa {
     await this.#source.close();
   }
 
-  async #look(authority: Authority): Promise<void> {
+  async #look(authority: Authority, onPlugged: () => void): Promise<void> {
     let material: CaMaterial | undefined;
     let content: string;
     let fault: unknown;
@@ -172,6 +185,7 @@ export class OwnCa {
     try {
       if (material === undefined) throw fault;
       await this.#take(await this.#check(material), authority);
+      onPlugged();
     } catch (error) {
       // A token or a store that is away now may be there next time, though nothing of the CA has changed.
       if (!(error instanceof AuthorityError && error.code.startsWith('ca-'))) {
@@ -184,8 +198,7 @@ export class OwnCa {
 
   async #take(ca: PluggedCa, authority: Authority): Promise<void> {
     await authority.plugIn(ca);
-    const waits = authority.waitingCa !== undefined;
-    this.#tellPlugged(ca, waits ? 'it waits until its root is trusted by all' : '');
+    this.#tellPlugged(ca, authority);
   }
 
   async #check(material: CaMaterial, store?: KeyStore): Promise<PluggedCa> {
@@ -202,7 +215,8 @@ export class OwnCa {
     return await checkCa({ certificates: [root], roots: [], key, where: this.#token.where }, rules);
   }
 
-  #tellPlugged(ca: PluggedCa, detail: string): void {
+  #tellPlugged(ca: PluggedCa, { waitingCa }: Authority): void {
+    const detail = waitingCa === undefined ? '' : 'it waits until its root is trusted by all';
     const { log, audit, metrics } = this.#witnesses;
     const { root, fingerprint } = ca;
     this.#refused = undefined;

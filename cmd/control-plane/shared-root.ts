@@ -32,13 +32,13 @@ export function rootSecret(
   });
 }
 
-/** The authority keeps to what the Secret holds. @returns stops it */
+/** The authority keeps to what the Secret holds. @returns stops it, or looks at it again */
 export function followRoot(
   api: ApiServer,
   secret: RootSecret,
   authority: Authority,
   { witnesses, tell: { remark } }: HomeOptions,
-): () => Promise<void> {
+): { stop(): Promise<void>; again(): void } {
   const { log, metrics, audit } = witnesses;
   const actor = secret.description;
   metrics.suspended.set(0);
@@ -82,9 +82,12 @@ export function followRoot(
   });
   const stopped = new AbortController();
   const done = follower.run(stopped.signal);
-  return async () => {
-    stopped.abort();
-    await done;
+  return {
+    again: () => follower.again(),
+    stop: async () => {
+      stopped.abort();
+      await done;
+    },
   };
 }
 

@@ -43,6 +43,7 @@ export async function openStandalone(directory: string, options: HomeOptions): P
     // There are no others.
     join: async () => {},
     leads: () => true,
+    caPlugged: () => {},
     streamsChanged: () => {},
     otherReports: () => new Map(),
   };

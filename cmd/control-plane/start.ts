@@ -210,7 +210,7 @@ async function wire(
   if (ownCa !== undefined) {
     const { svidTtlMs: settleMs } = config;
     const { remark } = tell;
-    closers.push(ownCa.follow(authority));
+    closers.push(ownCa.follow(authority, () => home.caPlugged()));
     closers.push(
       moveToCa({ authority, rotation, leads: () => home.leads(), settleMs, nowMs, remark, witnesses }),
     );

@@ -48,6 +48,7 @@ async function world(): Promise<{
     intermediateTtlMs: 24 * HOUR,
     selfCheckEvery: 1,
     signingObserver: {
+      formerGone: () => told.push('gone'),
       failed: (error, untilMs) => told.push(`failed until ${untilMs - clock.nowMs}: ${error.message}`),
       recovered: () => told.push('recovered'),
     },

@@ -4,8 +4,10 @@ import { createIntermediate, requestIntermediate, type Intermediate } from './in
 import { MIN_TTL_MS } from './options.ts';
 import type { Root } from './root.ts';
 
-/** How signing by a key in a token goes. */
+/** How signing by an operator's CA goes. */
 export interface SigningObserver {
+  /** At the start another CA was there than the one that signed last, and signs though who trusts it is not proven. */
+  formerGone(signing: string, other: string): void;
   /** The key is away, and no new intermediate can be signed; the present one serves until then, ms since the epoch. */
   failed(error: Error, untilMs: number): void;
   /** It is there again. */

@@ -70,6 +70,7 @@ async function reopen(stored: StoredAuthority, options: AuthorityOptions): Promi
   }
   const opened = await ready(next, options, cas);
   await store.save(next);
+  options.signingObserver?.formerGone(ca.root.fingerprint, describeRoot(stored.root).fingerprint);
   return opened;
 }
 

@@ -255,3 +255,98 @@ describe("an operator's CA is refused", () => {
     }
   });
 });
+
+describe("the move to an operator's CA", () => {
+  async function waiting(): Promise<{
+    authority: Authority;
+    store: KeyStore;
+    one: PluggedCa;
+    two: PluggedCa;
+  }> {
+    const store = memoryKeyStore();
+    const one = await check({ signer: await operatorCa({ name: 'One' }) });
+    const authority = await open(one, store);
+    const root = await operatorCa({ name: 'Two' });
+    const two = await check(await below(root, { pathLength: 0 }));
+    await authority.plugIn(two);
+    return { authority, store, one, two };
+  }
+
+  it('signs below the new root only after it was prepared, and leads back to the old one', async () => {
+    const { authority, one, two } = await waiting();
+    expect(authority.rotation.signing.fingerprint).toBe(one.root.fingerprint);
+    expect(authority.waitingCa).toBe(two);
+    const old = authority.bundle;
+    await authority.prepareRotation();
+    expect(authority.bundle.sequence).toBe(old.sequence + 1);
+    expect(authority.issue(web).signedBy).toBe(one.root.fingerprint);
+    await authority.activateRotation();
+    expect(authority.waitingCa).toBeUndefined();
+    const { chain, signedBy } = authority.issue(web);
+    expect(signedBy).toBe(two.root.fingerprint);
+    // Who has the old bundle alone follows by the cross certificate.
+    const cross = authority.crossChainPem
+      .split(/(?=-----BEGIN)/u)
+      .map((pem) => caParts({ certificates: pem, key: '', roots: '' }, 'x', two.root.key).certificates);
+    const whole = [...chain, ...cross.flat()];
+    expect(verifySvid({ chain: whole, bundles: () => old, nowMs: Date.now() }).uri).toBe(web.uri);
+    await authority.retireRotation(true);
+    expect(authority.bundle.x509Authorities).toEqual([two.root.certificate]);
+    expect(authority.bundle.sequence).toBe(old.sequence + 2);
+  });
+
+  it('goes on without the old CA after a restart, where the new root is trusted, and tells it', async () => {
+    const { authority, store, one, two } = await waiting();
+    await authority.prepareRotation();
+    const { sequence } = authority.bundle;
+    const told: string[] = [];
+    const after = await Authority.open({
+      store,
+      trustDomain,
+      ca: two,
+      nowMs: Date.now,
+      svidTtlMs: 3_600_000,
+      signingObserver: {
+        failed: () => {},
+        recovered: () => {},
+        formerGone: (signing, other) => told.push(signing, other),
+      },
+    });
+    expect(told).toEqual([two.root.fingerprint, one.root.fingerprint]);
+    expect(after.rotation).toMatchObject({
+      step: 'activated',
+      signing: { fingerprint: two.root.fingerprint },
+    });
+    expect(after.bundle.sequence).toBe(sequence);
+    expect(after.bundle.x509Authorities).toHaveLength(2);
+    expect((await store.load())?.rotation?.step).toBe('activated');
+  });
+
+  it('begins where the root was one of our own, which signs until then', async () => {
+    const store = memoryKeyStore();
+    const own = await Authority.open({ store, trustDomain, nowMs: Date.now, svidTtlMs: 3_600_000 });
+    const { fingerprint } = own.rotation.signing;
+    const two = await check({ signer: await operatorCa({ name: 'Two' }) });
+    const authority = await open(two, store);
+    expect(authority.issue(web).signedBy).toBe(fingerprint);
+    await authority.prepareRotation();
+    await authority.activateRotation();
+    expect(authority.issue(web).signedBy).toBe(two.root.fingerprint);
+    await authority.retireRotation(true);
+    expect((await store.load())?.root.privateKeyPem).toBeUndefined();
+  });
+
+  it('is refused to begin where no other CA was given: roots are for the operator to make', async () => {
+    const authority = await open(await check({ signer: await operatorCa({ name: 'One' }) }));
+    await expectRefused(authority.prepareRotation(), 'rotation-refused', /Put it in the place/u);
+  });
+
+  it('trusts further roots of its file, and no others any more', async () => {
+    const one = await operatorCa({ name: 'One' });
+    const more = await operatorCa({ name: 'More' });
+    const authority = await open(await check({ signer: one, roots: [one, more] }));
+    expect(authority.bundle.x509Authorities).toEqual([one.der, more.der]);
+    await authority.setRoots([]);
+    expect(authority.bundle.x509Authorities).toEqual([one.der]);
+  });
+});

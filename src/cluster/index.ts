@@ -16,3 +16,5 @@ export { RootFollower } from './root-follower.ts';
 export type { RootObserver } from './root-follower.ts';
 export { RootSecret } from './root-secret.ts';
 export type { RootSecretOptions } from './root-secret.ts';
+export { CaSecret } from './ca-secret.ts';
+export type { CaSecretOptions } from './ca-secret.ts';

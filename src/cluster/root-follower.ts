@@ -28,21 +28,35 @@ export interface RootFollowerOptions {
 export class RootFollower {
   readonly #options: RootFollowerOptions;
   #last: Promise<void> = Promise.resolve();
+  /** What could not be taken. */
+  #refused: Fields | undefined;
+  #stopped = false;
 
   constructor(options: RootFollowerOptions) {
     this.#options = options;
   }
 
+  /** Takes what it held last once more: what was missing for that may be there now. */
+  again(): void {
+    const object = this.#refused;
+    if (object !== undefined) this.#inTurn(() => this.#take(object, true));
+  }
+
+  #inTurn(act: () => Promise<void> | void): void {
+    const before = this.#last;
+    this.#last = (async (): Promise<void> => {
+      await before;
+      if (!this.#stopped) await act();
+    })();
+  }
+
   /** Until `signal` is aborted. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     const { api, secret, random, monotonicMs, observer } = this.#options;
-    const inTurn = (act: () => Promise<void> | void): void => {
-      const before = this.#last;
-      this.#last = (async (): Promise<void> => {
-        await before;
-        if (!signal.aborted) await act();
-      })();
-    };
+    signal.addEventListener('abort', () => {
+      this.#stopped = true;
+    });
+    const inTurn = (act: () => Promise<void> | void): void => this.#inTurn(act);
     const gone = (): void => this.#suspend(`${secret.description} is gone: restore it from a backup`);
     const reflector = new Reflector<Fields>({
       api,
@@ -68,6 +82,7 @@ export class RootFollower {
   async #take(object: Fields, listed: boolean): Promise<void> {
     const { secret, authority, observer } = this.#options;
     const before = authority.suspended;
+    this.#refused = undefined;
     try {
       const stored = secret.read(object, listed);
       if (stored === undefined) return;
@@ -76,6 +91,7 @@ export class RootFollower {
       if (before !== undefined) observer.resumed();
       if (adopted) observer.followed();
     } catch (error) {
+      this.#refused = object;
       this.#suspend(error instanceof Error ? error.message : String(error));
     }
   }

@@ -14,14 +14,16 @@ function home(): string {
   }
 }
 
-export const noSoftHsm: boolean = home() === '';
+/** Its folder, with bin and lib. */
+export const softHsm: string = home();
+export const noSoftHsm: boolean = softHsm === '';
 
 const keygen = fileURLToPath(new URL('softhsm-keygen.ts', import.meta.url));
 
 /** A token of SoftHSM's, in a folder of its own. */
 export class SoftToken {
   readonly folder: string = mkdtempSync(join(tmpdir(), 'countersign-hsm-'));
-  readonly module: string = join(home(), 'lib/libsofthsm2.so');
+  readonly module: string = join(softHsm, 'lib/libsofthsm2.so');
   readonly label = 'mesh';
   readonly pin = '9274-1836';
   readonly pinFile: string;
@@ -50,7 +52,7 @@ export class SoftToken {
   }
 
   util(...args: readonly string[]): string {
-    return execFileSync(join(home(), 'bin/softhsm2-util'), ['--module', this.module, ...args], {
+    return execFileSync(join(softHsm, 'bin/softhsm2-util'), ['--module', this.module, ...args], {
       env: { ...process.env, ...this.env },
       encoding: 'utf8',
     });
