@@ -192,7 +192,7 @@ export class OwnCa {
         this.#judged = undefined;
         this.#retryAtMs = Date.now() + RETRY_MS;
       }
-      this.#refuse(reasonOf(error));
+      this.#refuse(error);
     }
   }
 
@@ -235,7 +235,9 @@ export class OwnCa {
     );
   }
 
-  #refuse(why: string): void {
+  #refuse(error: unknown): void {
+    const why = reasonOf(error);
+    const code = error instanceof AuthorityError ? error.code : undefined;
     const { log, audit, metrics } = this.#witnesses;
     if (why === this.#refused) return;
     this.#refused = why;
@@ -243,7 +245,7 @@ export class OwnCa {
     const detail = `refused, the one before stays in use: ${why}`;
     metrics.caRefused.set(1);
     this.#remark(REMARK, detail);
-    log.error({ where }, `the CA of the operator was ${detail}`);
+    log.error({ where, code }, `the CA of the operator was ${detail}`);
     audit.record({ event: 'ca.refused', actor: where, ca: '', root: '', detail: why });
   }
 }

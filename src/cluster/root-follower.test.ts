@@ -1,5 +1,11 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { Authority, memoryKeyStore, serializeStored, type KeyStore } from '../authority/index.ts';
+import {
+  Authority,
+  AuthorityError,
+  memoryKeyStore,
+  serializeStored,
+  type KeyStore,
+} from '../authority/index.ts';
 import { TrustDomain } from '../identity/index.ts';
 import { ApiServer } from '../kubernetes/index.ts';
 import { FakeApiServer, listOf, type Opened } from '../kubernetes/testing.ts';
@@ -107,4 +113,60 @@ it('takes steps over and copies them, suspends at an old copy and at none, and r
   await expectTold('resumed', 'followed activated');
   stopping.abort();
   await running;
+});
+
+it('goes on with what it could not take, when what was missing is there', async () => {
+  const told: string[] = [];
+  let missing = true;
+  const authority = {
+    suspended: undefined as string | undefined,
+    suspend: (why: string): void => {
+      authority.suspended = why;
+    },
+    follow: (): Promise<boolean> => {
+      if (missing) return Promise.reject(new AuthorityError('ca-missing', 'no CA is at hand'));
+      authority.suspended = undefined;
+      return Promise.resolve(true);
+    },
+  };
+  const held = await object(10);
+  fake.answer = ({ query, json, open: head }) => {
+    if (query.has('watch')) head();
+    else json(listOf(10, [held]));
+  };
+  const secret = new RootSecret({
+    api,
+    mark: { trustDomain: trustDomain.name, namespace: 'home' },
+    copy: memoryKeyStore(),
+    signal: stopping.signal,
+    monotonicMs: () => performance.now(),
+    random: () => 0.5,
+    onAway: () => {},
+    onCopyServes: () => {},
+    onCopyFailed: () => {},
+  });
+  const follower = new RootFollower({
+    api,
+    secret,
+    authority,
+    random: () => 0.5,
+    monotonicMs: () => performance.now(),
+    observer: {
+      followed: () => told.push('followed'),
+      suspended: (why) => told.push(`suspended: ${why}`),
+      resumed: () => told.push('resumed'),
+      failed: () => {},
+      recovered: () => {},
+    },
+  });
+  const mine = new AbortController();
+  const running = follower.run(mine.signal);
+  await vi.waitFor(() => expect(told).toEqual(['suspended: no CA is at hand']));
+  missing = false;
+  follower.again();
+  await vi.waitFor(() => expect(told.slice(1)).toEqual(['resumed', 'followed']));
+  follower.again();
+  mine.abort();
+  await running;
+  expect(told).toHaveLength(3);
 });

@@ -131,6 +131,6 @@ describe('docs/plug-in-ca.md', () => {
     const rows = [...page.matchAll(/^\| (`ca-.*?) \|/gmu)].flatMap(([, row = '']) =>
       [...row.matchAll(/`(ca-[a-z-]+)`/gu)].map(([, code]) => code),
     );
-    expect(rows.toSorted()).toEqual(codes.toSorted());
+    expect(new Set(rows)).toEqual(new Set(codes));
   });
 });
