@@ -4,6 +4,7 @@ import {
   type PluggedCa,
   type RotationState,
   type RotationStep,
+  type SignerDescription,
 } from '../../src/authority/index.ts';
 import type { Tell } from './home.ts';
 import type { Witnesses } from './observers.ts';
@@ -13,7 +14,7 @@ const EVERY_MS = 1_000;
 /** Their places in `/readyz`. */
 const TRANSITION = 'ca-transition';
 const EXPIRY = 'ca-expiry';
-/** From then on `/readyz` says that the CA ends. */
+/** From then on `/readyz` says that the CA ends; or from a quarter of its life on, where that is less. */
 const EXPIRY_NOTICE_MS = 7 * 24 * 3_600_000;
 
 export interface CaStanding {
@@ -65,6 +66,14 @@ export function towardsCa(standing: CaStanding): {
       : {};
 }
 
+/** What there is to say where the CA of the operator ends soon. */
+export function endsSoon(signer: SignerDescription, nowMs: number): string | undefined {
+  const { plugged, where, notBeforeMs, notAfterMs } = signer;
+  const noticeMs = Math.min(EXPIRY_NOTICE_MS, (notAfterMs - notBeforeMs) / 4);
+  if (!plugged || notAfterMs - nowMs >= noticeMs) return undefined;
+  return `the CA in ${where} ends at ${new Date(notAfterMs).toISOString()}: put a new one in its place`;
+}
+
 function trusts({ fingerprints }: PluggedCa, root: string | undefined): boolean {
   return root !== undefined && fingerprints.includes(root);
 }
@@ -84,7 +93,7 @@ export function moveToCa(parts: {
   readonly witnesses: Witnesses;
 }): () => void {
   const { authority, rotation, leads, settleMs, nowMs, remark, witnesses } = parts;
-  const { log } = witnesses;
+  const { log, metrics } = witnesses;
   let begun: string | undefined;
   let failing = false;
   const look = async (): Promise<void> => {
@@ -111,14 +120,9 @@ export function moveToCa(parts: {
     if (next.step === 'activate') begun = undefined;
   };
   const tellExpiry = (): void => {
-    const { plugged, where, notAfterMs } = authority.signer;
-    const isSoon = plugged && notAfterMs - nowMs() < EXPIRY_NOTICE_MS;
-    remark(
-      EXPIRY,
-      isSoon
-        ? `the CA in ${where} ends at ${new Date(notAfterMs).toISOString()}: put a new one in its place`
-        : undefined,
-    );
+    const { signer } = authority;
+    if (signer.plugged) metrics.notAfter.set({ certificate: 'ca' }, signer.notAfterMs / 1_000);
+    remark(EXPIRY, endsSoon(signer, nowMs()));
   };
   let closed = false;
   let timer: NodeJS.Timeout | undefined;

@@ -221,7 +221,6 @@ export class OwnCa {
     const { root, fingerprint } = ca;
     this.#refused = undefined;
     metrics.caRefused.set(0);
-    metrics.notAfter.set({ certificate: 'ca' }, root.notAfterMs / 1_000);
     this.#remark(REMARK, undefined);
     audit.record({ event: 'ca.plugged', actor: root.where, ca: fingerprint, root: root.fingerprint, detail });
     log.info(

@@ -48,7 +48,8 @@ export interface SignerDescription {
   readonly plugged: boolean;
   /** Its key is not in this process. */
   readonly inToken: boolean;
-  /** When the first of its certificates up to the root ends. */
+  /** When all of its certificates up to the root are valid. */
+  readonly notBeforeMs: number;
   readonly notAfterMs: number;
   /** When what signs leaves ends. */
   readonly intermediateNotAfterMs: number;
@@ -166,6 +167,7 @@ export class Authority {
       where: root.where,
       plugged: this.#kept.current.stored.root.privateKeyPem === undefined,
       inToken: root.key.privateKey === undefined,
+      notBeforeMs: root.notBeforeMs,
       notAfterMs: root.notAfterMs,
       intermediateNotAfterMs: this.#issuing.notAfterMs,
     };

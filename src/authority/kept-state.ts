@@ -112,8 +112,7 @@ export class StateKeeper {
       const cas = [ca, ...former];
       const next = await ready(this.#current.stored, this.#options, cas, this.#current);
       this.#cas = cas;
-      this.#current = next;
-      this.#adopt(next);
+      this.#take(next);
     });
   }
 
@@ -127,8 +126,7 @@ export class StateKeeper {
       if (stored === this.#current.stored) return;
       const next = await ready(stored, this.#options, this.#cas, this.#current);
       await this.#options.store.save(stored);
-      this.#current = next;
-      this.#adopt(next);
+      this.#take(next);
     });
   }
 
@@ -142,10 +140,21 @@ export class StateKeeper {
       if (serializeStored(stored) === serializeStored(this.#current.stored)) return false;
       refuseOtherLine(this.#current.stored, stored, this.#options.store.description);
       const next = await ready(stored, this.#options, this.#cas, this.#current);
-      this.#current = next;
-      this.#adopt(next);
+      this.#take(next);
       return true;
     });
+  }
+
+  /** Keys of CAs that will not sign again are not kept. */
+  #take(next: ReadyState): void {
+    const { root, rotation } = next.stored;
+    this.#cas = this.#cas.filter(
+      (ca, index) =>
+        index === 0 ||
+        [root, rotation?.other].some((known) => known?.certificate.equals(ca.root.certificate) === true),
+    );
+    this.#current = next;
+    this.#adopt(next);
   }
 
   #inTurn<T>(act: () => Promise<T>): Promise<T> {

@@ -116,7 +116,6 @@ it('takes steps over and copies them, suspends at an old copy and at none, and r
 });
 
 it('goes on with what it could not take, when what was missing is there', async () => {
-  const told: string[] = [];
   let missing = true;
   const authority = {
     suspended: undefined as string | undefined,

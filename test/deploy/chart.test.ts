@@ -131,6 +131,21 @@ describe('the chart', () => {
     ]);
   });
 
+  it("lets the control plane read the Secret with the operator's CA, and nothing more of it", async () => {
+    const objects = await render({ ca: { secretName: 'cacerts' } });
+    expect(podOf(objects).containers[0].args).toContain('--ca-secret=cacerts');
+    const rules = (objects as readonly { rules?: readonly Rule[] }[]).flatMap(({ rules: own = [] }) => own);
+    expect(rules.filter(({ resourceNames }) => resourceNames?.includes('cacerts'))).toEqual([
+      {
+        apiGroups: [''],
+        resources: ['secrets'],
+        resourceNames: ['cacerts'],
+        verbs: ['get', 'list', 'watch'],
+      },
+    ]);
+    expect(podOf(preset).containers[0].args.join()).not.toContain('--ca-');
+  });
+
   it('may write a ClusterTrustBundle of its own trust domain alone', async () => {
     const { rules } = only(await render({ trustDomain: 'prod.example' }), 'ClusterRole') as unknown as {
       rules: readonly Rule[];
