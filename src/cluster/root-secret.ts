@@ -37,7 +37,10 @@ export interface RootSecretOptions {
   readonly onCopyServes: () => void;
   /** The copy could not be read or written: a start without the API server would wait for it. */
   readonly onCopyFailed: (error: unknown) => void;
-  /** How long the API server is waited for where there is a copy. Default 5000 and 1000. */
+  /**
+   * How long the API server is waited for where there is a copy, and for each of its answers, at least a second. Default
+   * 5000 and 1000.
+   */
   readonly times?: { readonly patienceMs: number; readonly retryMs: number };
 }
 
@@ -57,11 +60,13 @@ export class RootSecret implements KeyStore {
   readonly selector: string = `metadata.name=${NAME}`;
   readonly #options: RootSecretOptions;
   #seen: Seen | undefined;
+  readonly #times: { readonly patienceMs: number; readonly retryMs: number };
   /** As it was written last. */
   #copied: string | undefined;
 
   constructor(options: RootSecretOptions) {
     this.#options = options;
+    this.#times = options.times ?? { patienceMs: 5_000, retryMs: 1_000 };
     const { namespace } = options.mark;
     this.description = `the Secret ${namespace}/${NAME}`;
     this.collection = `/api/v1/namespaces/${namespace}/secrets`;
@@ -70,7 +75,7 @@ export class RootSecret implements KeyStore {
   /** @throws AuthorityError `store-*`, `root-lost`, `root-outdated`, `root-replaced` */
   async load(): Promise<StoredAuthority | undefined> {
     const { signal, monotonicMs, random, onAway, onCopyServes } = this.#options;
-    const { patienceMs, retryMs } = this.#options.times ?? { patienceMs: 5_000, retryMs: 1_000 };
+    const { patienceMs, retryMs } = this.#times;
     const kept = await this.#readCopy();
     const deadlineMs = monotonicMs() + patienceMs;
     for (let failures = 0; ; failures += 1) {
@@ -195,7 +200,9 @@ export class RootSecret implements KeyStore {
 
   async #get(path: string): Promise<Fields | undefined> {
     try {
-      return await this.#options.api.get(path, { signal: this.#options.signal });
+      const { api, signal } = this.#options;
+      // One that is frozen takes the connection and never answers.
+      return await api.get(path, { signal, timeoutMs: Math.max(this.#times.patienceMs, 1_000) });
     } catch (error) {
       if (error instanceof ApiServerError && error.refused?.status === 404) return undefined;
       throw error;
