@@ -94,16 +94,15 @@ describe('a replica with 500 sidecars is killed', () => {
     const watching = new AbortController();
     const healthy = stayingHealthy(b, watching.signal);
     await a.killHard();
-    const { lostMs, completeMs, tries } = await fleet.ask('returned', undefined);
+    const { tries } = await fleet.ask('returned', undefined);
     await shop.renewed(held, 60_000);
     watching.abort();
     const slowestMs = await healthy;
     await Promise.all(loads.map((load) => load.stop()));
     expect(loads.map(({ statuses }) => [...statuses.keys()])).toEqual([[200], [200]]);
 
-    process.stderr.write(
-      `XX all back after ${Math.max(...completeMs) - Math.min(...lostMs)} slowest ${slowestMs} tries ${tries} ${JSON.stringify(loads.map(({ total }) => total))}\n`,
-    );
+    // The herd keeps nobody waiting for long.
+    expect(slowestMs).toBeLessThan(5_000);
     expect(tries).toBe(sidecars);
     const events = b.audit();
     const once = new Map(identities.map(({ name }) => [name, 1]));
