@@ -14,6 +14,7 @@ import {
   textAt,
   type ApiServer,
   type Fields,
+  type RequestOptions,
 } from '../kubernetes/index.ts';
 import { BUNDLE_CONFIG_MAP } from './bundle-objects.ts';
 import { markOf, otherMesh, type MeshMark } from './mesh-mark.ts';
@@ -180,11 +181,17 @@ export class RootSecret implements KeyStore {
   }
 
   async #ask(kept: StoredAuthority | undefined): Promise<StoredAuthority | undefined> {
+    // One that is frozen takes connections and never answers: with a copy, nobody has to wait for it.
+    const options = {
+      signal: this.#options.signal,
+      ...(kept !== undefined && { timeoutMs: Math.max(this.#times.patienceMs, 1_000) }),
+    };
     // In this order: a bundle is published after its root was kept.
     const bundle = await this.#get(
       `/api/v1/namespaces/${this.#options.mark.namespace}/configmaps/${BUNDLE_CONFIG_MAP}`,
+      options,
     );
-    const object = await this.#get(`${this.collection}/${NAME}`);
+    const object = await this.#get(`${this.collection}/${NAME}`, options);
     if (object !== undefined) {
       const stored = this.read(object, true);
       if (stored !== undefined && kept !== undefined) refuseOtherLine(kept, stored, this.description);
@@ -198,11 +205,9 @@ export class RootSecret implements KeyStore {
     return undefined;
   }
 
-  async #get(path: string): Promise<Fields | undefined> {
+  async #get(path: string, options: RequestOptions): Promise<Fields | undefined> {
     try {
-      const { api, signal } = this.#options;
-      // One that is frozen takes the connection and never answers.
-      return await api.get(path, { signal, timeoutMs: Math.max(this.#times.patienceMs, 1_000) });
+      return await this.#options.api.get(path, options);
     } catch (error) {
       if (error instanceof ApiServerError && error.refused?.status === 404) return undefined;
       throw error;

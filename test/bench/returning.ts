@@ -3,8 +3,8 @@ import type { Returned } from './fleet.ts';
 import { Sidecar, type SidecarIdentity, type SidecarTarget } from './sidecar.ts';
 import type { DeltaMessages } from './xds-messages.ts';
 
-/** Between two tries, each drawn from nothing to the present step: as our bootstrap has Envoys do it. */
-const BACK_OFF = { firstMs: 500, mostMs: 10_000 };
+/** Between two tries, each drawn from nothing to the present step: as Envoy does it. */
+const BACK_OFF = { firstMs: 500, mostMs: 30_000 };
 
 /** Sidecars whose server is gone, on their way to another. */
 export class Returning {

@@ -93,12 +93,16 @@ describe('a replica with 500 sidecars is killed', () => {
     const held = await shop.serials();
     const watching = new AbortController();
     const healthy = stayingHealthy(b, watching.signal);
-    await a.killHard();
-    const { tries } = await fleet.ask('returned', undefined);
-    await shop.renewed(held, 60_000);
-    watching.abort();
+    let tries = 0;
+    try {
+      await a.killHard();
+      ({ tries } = await fleet.ask('returned', undefined));
+      await shop.renewed(held, 60_000);
+    } finally {
+      watching.abort();
+      await Promise.all(loads.map((load) => load.stop()));
+    }
     const slowestMs = await healthy;
-    await Promise.all(loads.map((load) => load.stop()));
     expect(loads.map(({ statuses }) => [...statuses.keys()])).toEqual([[200], [200]]);
 
     // The herd keeps nobody waiting for long.

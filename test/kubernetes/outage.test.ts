@@ -2,10 +2,10 @@ import { afterAll, beforeAll, describe, it } from 'vitest';
 import { expectNoStorm, rideOut, startOutageWorld, type OutageWorld } from './outage.ts';
 
 /**
- * SVIDs of 80 s, which are renewed within 48 s, make minutes of an outage out of one: each Envoy renews in it, and
+ * SVIDs of 90 s, which are renewed within 54 s, make minutes of an outage out of one: each Envoy renews in it, and
  * again from a control plane that has never seen the API server. `outage.deep.ts` takes the minutes themselves.
  */
-const svidTtl = '80s';
+const svidTtl = '90s';
 const times = { awayMs: 60_000, renewalMs: 60_000 };
 
 let outage: OutageWorld;

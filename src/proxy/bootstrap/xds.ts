@@ -45,18 +45,12 @@ export function grpcService(options: BootstrapOptions): JsonObject {
   };
 }
 
-/**
- * Between two tries of a stream; each wait is drawn from nothing to the present step. Envoy's own longest, 30 s, would
- * keep sidecars away long after a control plane is back.
- */
-const RETRY_BACK_OFF: JsonObject = { base_interval: '0.5s', max_interval: '10s' };
-
 function apiConfigSource(options: BootstrapOptions, apiType: 'GRPC' | 'DELTA_GRPC'): JsonObject {
   return {
     api_type: apiType,
     transport_api_version: 'V3',
     set_node_on_first_message_only: true,
-    grpc_services: [{ ...grpcService(options), retry_policy: { retry_back_off: RETRY_BACK_OFF } }],
+    grpc_services: [grpcService(options)],
   };
 }
 
