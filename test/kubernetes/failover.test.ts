@@ -49,6 +49,16 @@ function reviews(): number {
   ).length;
 }
 
+/** Of the fleet, those whose token the API server confirmed: all, unless it is too busy to answer within 3 s. */
+function reviewed(events: readonly Record<string, unknown>[]): number {
+  return events.filter(
+    ({ event, actor, factors }) =>
+      event === 'workload.admitted' &&
+      String(actor).startsWith(`${fleetNamespace}/`) &&
+      JSON.stringify(factors).includes('{"factor":"token-review","outcome":"passed"}'),
+  ).length;
+}
+
 /** How often each of the fleet is the actor of such an event. */
 function tallyOfFleet(
   events: readonly Record<string, unknown>[],
@@ -86,11 +96,12 @@ describe('a replica with 500 sidecars is killed', () => {
       return true;
     });
     await fleet.ask('open', { ...target, sidecars: identities });
-    await waitFor('a review of each', () => (reviews() === sidecars + envoys ? true : undefined));
+    await waitFor('their reviews', () => (reviews() >= reviewed(a.audit()) ? true : undefined));
     expect(b.audit().filter(({ event }) => event === 'workload.admitted')).toEqual([]);
 
     const loads = shop.loads();
     const held = await shop.serials();
+    const reviewsBefore = reviews();
     const watching = new AbortController();
     const healthy = stayingHealthy(b, watching.signal);
     let tries = 0;
@@ -113,7 +124,9 @@ describe('a replica with 500 sidecars is killed', () => {
     expect(tallyOfFleet(events, 'workload.admitted')).toEqual(once);
     expect(tallyOfFleet(events, 'svid.issued')).toEqual(once);
     expect(events.filter(({ event }) => event === 'workload.refused')).toEqual([]);
-    await waitFor('a second review of each', () => (reviews() >= 2 * (sidecars + envoys) ? true : undefined));
-    expect(reviews()).toBe(2 * (sidecars + envoys));
+    const confirmed = reviewed(events);
+    expect(confirmed).toBeGreaterThan(0);
+    await waitFor('their reviews', () => (reviews() - reviewsBefore >= confirmed ? true : undefined));
+    expect(reviews() - reviewsBefore).toBeLessThanOrEqual(sidecars + envoys);
   });
 });
