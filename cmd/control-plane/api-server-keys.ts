@@ -14,11 +14,16 @@ export interface IssuerKeys {
   readonly jwks: Jwks;
   /** The keys as they are now. */
   readonly fetch: () => Promise<unknown>;
+  /** They are those of an earlier run: the API server was waited for, and is away. */
+  readonly remembered: boolean;
   /** Writes the keys down, for a start without the API server. */
   readonly keep: (jwks: Jwks) => Promise<void>;
 }
 
-/** How long a start waits for the API server, where an earlier run wrote the keys down. */
+/**
+ * How long a start waits for the API server, where an earlier run wrote the keys down; and for one answer: one that is
+ * frozen takes connections and never answers, and callers whose key is unknown wait for this.
+ */
 const patienceMs = 5_000;
 const retryMs = 1_000;
 
@@ -35,14 +40,14 @@ export async function openIssuerKeys(options: {
   readonly signal: AbortSignal;
 }): Promise<IssuerKeys> {
   const { api, file, log, signal } = options;
-  const fetch = async (): Promise<unknown> => await api.get('/openid/v1/jwks');
+  const fetch = async (): Promise<unknown> => await api.get('/openid/v1/jwks', { timeoutMs: patienceMs });
   const deadlineMs = performance.now() + patienceMs;
   for (let failures = 0; ; failures += 1) {
     try {
       const issuer = options.issuer ?? (await issuerOf(api, signal));
       const jwks = parseJwks(await fetch());
       await keep(file, issuer, jwks);
-      return { issuer, jwks, fetch, keep: (newer) => keep(file, issuer, newer) };
+      return { issuer, jwks, fetch, remembered: false, keep: (newer) => keep(file, issuer, newer) };
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof ApiServerError) || !error.away) throw error;
@@ -51,7 +56,8 @@ export async function openIssuerKeys(options: {
       if (kept !== undefined) {
         const issuer = options.issuer ?? kept.issuer;
         log.warn({ issuer }, 'tokens are verified with the keys that an earlier run knew');
-        return { issuer, jwks: kept.jwks, fetch, keep: (newer) => keep(file, issuer, newer) };
+        const { jwks } = kept;
+        return { issuer, jwks, fetch, remembered: true, keep: (newer) => keep(file, issuer, newer) };
       }
     }
     await sleep(retryMs * (0.5 + Math.random()), undefined, { signal });
@@ -59,7 +65,8 @@ export async function openIssuerKeys(options: {
 }
 
 async function issuerOf(api: ApiServer, signal: AbortSignal): Promise<string> {
-  const issuer = textAt(await api.get('/.well-known/openid-configuration', { signal }), 'issuer');
+  const asked = await api.get('/.well-known/openid-configuration', { signal, timeoutMs: patienceMs });
+  const issuer = textAt(asked, 'issuer');
   if (issuer !== undefined) return issuer;
   throw new Error('the API server does not say who issues its tokens: name the issuer with --token-issuer');
 }

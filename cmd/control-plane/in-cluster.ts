@@ -57,7 +57,6 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
   closers.push(() => api.close());
   const namespace = config.namespace ?? access.namespace ?? defaultNamespace;
   const mark = { trustDomain: config.trustDomain.name, namespace };
-  const secret = rootSecret(api, mark, options);
   const leadership = new Leadership(api, namespace, witnesses);
   let source: KubernetesSource | undefined;
   let statuses: PolicyStatuses | undefined;
@@ -82,6 +81,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     log,
     signal,
   });
+  const secret = rootSecret(api, mark, options, keys.remembered);
   const follower = new JwksFollower({
     fetch: keys.fetch,
     initial: keys.jwks,
@@ -128,7 +128,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     streamsChanged: () => statuses?.touch(),
     otherReports: () => reports.others,
     fill: async () => {
-      const report = kubernetesReports(witnesses);
+      const report = kubernetesReports(witnesses, tell.remark);
       tell.starting(`listing what is in the API server at ${access.server}`);
       source = await KubernetesSource.open(
         {
@@ -138,6 +138,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
           monotonicMs,
           rootNamespace: config.settings.rootNamespace,
           stateFile: join(config.dataDir, 'mesh.json'),
+          ...(keys.remembered && { patienceMs: 0 }),
           onReport: (what) => {
             report(what);
             if (what.kind === 'policy' || what.kind === 'policy-gone') statuses?.touch();

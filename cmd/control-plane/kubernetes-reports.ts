@@ -1,8 +1,14 @@
 import type { KubernetesReport, PolicyStatus } from '../../src/sources/kubernetes/index.ts';
+import type { Tell } from './home.ts';
 import type { Witnesses } from './observers.ts';
+import { Unfollowed } from './unfollowed.ts';
 
-/** What the API server's objects come to: to the log, the audit stream, and the count in the metrics. */
-export function kubernetesReports({ log, audit, metrics }: Witnesses): (report: KubernetesReport) => void {
+/** What the API server's objects come to: to the log, the audit stream, the metrics, and `/readyz`. */
+export function kubernetesReports(
+  { log, audit, metrics }: Witnesses,
+  remark: Tell['remark'],
+): (report: KubernetesReport) => void {
+  const unfollowed = new Unfollowed(metrics, remark, Date.now);
   const rejected = new Set<string>();
   const policy = (status: PolicyStatus): void => {
     const where = placeOf(status);
@@ -21,6 +27,7 @@ export function kubernetesReports({ log, audit, metrics }: Witnesses): (report: 
     metrics.problems.set(rejected.size);
   };
   return (report) => {
+    unfollowed.take(report);
     switch (report.kind) {
       case 'failing':
         log.error(

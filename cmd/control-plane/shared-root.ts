@@ -8,13 +8,18 @@ import type { Leadership } from './leadership.ts';
 /** What `/readyz` says while nothing is signed. */
 const REMARK = 'signing';
 
-/** The Secret that holds the root of all replicas, with its copy in the data directory. */
+/**
+ * The Secret that holds the root of all replicas, with its copy in the data directory.
+ * @param away the API server was waited for already
+ */
 export function rootSecret(
   api: ApiServer,
   mark: MeshMark,
   { config, witnesses: { log }, signal }: HomeOptions,
+  away: boolean,
 ): RootSecret {
   return new RootSecret({
+    ...(away && { times: { patienceMs: 0, retryMs: 1_000 } }),
     api,
     mark,
     copy: directoryKeyStore(join(config.dataDir, 'authority')),

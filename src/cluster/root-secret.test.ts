@@ -112,6 +112,15 @@ describe('the Secret with the root', () => {
     expect(told).toEqual(['away', 'copy']);
   });
 
+  it('nor while the API server takes connections and never answers', async () => {
+    const copy = memoryKeyStore();
+    const before = await open(secret(copy));
+    fake.answer = () => {};
+    const again = await open(secret(copy));
+    expect(again.bundle.toPem()).toBe(before.bundle.toPem());
+    expect(told).toEqual(['away', 'copy']);
+  });
+
   it('is waited for where there is no copy', async () => {
     let asked = 0;
     fake.answer = (one) => {

@@ -14,6 +14,7 @@ import {
   textAt,
   type ApiServer,
   type Fields,
+  type RequestOptions,
 } from '../kubernetes/index.ts';
 import { BUNDLE_CONFIG_MAP } from './bundle-objects.ts';
 import { markOf, otherMesh, type MeshMark } from './mesh-mark.ts';
@@ -37,7 +38,10 @@ export interface RootSecretOptions {
   readonly onCopyServes: () => void;
   /** The copy could not be read or written: a start without the API server would wait for it. */
   readonly onCopyFailed: (error: unknown) => void;
-  /** How long the API server is waited for where there is a copy. Default 5000 and 1000. */
+  /**
+   * How long the API server is waited for where there is a copy, and for each of its answers, at least a second. Default
+   * 5000 and 1000.
+   */
   readonly times?: { readonly patienceMs: number; readonly retryMs: number };
 }
 
@@ -57,11 +61,13 @@ export class RootSecret implements KeyStore {
   readonly selector: string = `metadata.name=${NAME}`;
   readonly #options: RootSecretOptions;
   #seen: Seen | undefined;
+  readonly #times: { readonly patienceMs: number; readonly retryMs: number };
   /** As it was written last. */
   #copied: string | undefined;
 
   constructor(options: RootSecretOptions) {
     this.#options = options;
+    this.#times = options.times ?? { patienceMs: 5_000, retryMs: 1_000 };
     const { namespace } = options.mark;
     this.description = `the Secret ${namespace}/${NAME}`;
     this.collection = `/api/v1/namespaces/${namespace}/secrets`;
@@ -70,7 +76,7 @@ export class RootSecret implements KeyStore {
   /** @throws AuthorityError `store-*`, `root-lost`, `root-outdated`, `root-replaced` */
   async load(): Promise<StoredAuthority | undefined> {
     const { signal, monotonicMs, random, onAway, onCopyServes } = this.#options;
-    const { patienceMs, retryMs } = this.#options.times ?? { patienceMs: 5_000, retryMs: 1_000 };
+    const { patienceMs, retryMs } = this.#times;
     const kept = await this.#readCopy();
     const deadlineMs = monotonicMs() + patienceMs;
     for (let failures = 0; ; failures += 1) {
@@ -175,11 +181,17 @@ export class RootSecret implements KeyStore {
   }
 
   async #ask(kept: StoredAuthority | undefined): Promise<StoredAuthority | undefined> {
+    // One that is frozen takes connections and never answers: with a copy, nobody has to wait for it.
+    const options = {
+      signal: this.#options.signal,
+      ...(kept !== undefined && { timeoutMs: Math.max(this.#times.patienceMs, 1_000) }),
+    };
     // In this order: a bundle is published after its root was kept.
     const bundle = await this.#get(
       `/api/v1/namespaces/${this.#options.mark.namespace}/configmaps/${BUNDLE_CONFIG_MAP}`,
+      options,
     );
-    const object = await this.#get(`${this.collection}/${NAME}`);
+    const object = await this.#get(`${this.collection}/${NAME}`, options);
     if (object !== undefined) {
       const stored = this.read(object, true);
       if (stored !== undefined && kept !== undefined) refuseOtherLine(kept, stored, this.description);
@@ -193,9 +205,9 @@ export class RootSecret implements KeyStore {
     return undefined;
   }
 
-  async #get(path: string): Promise<Fields | undefined> {
+  async #get(path: string, options: RequestOptions): Promise<Fields | undefined> {
     try {
-      return await this.#options.api.get(path, { signal: this.#options.signal });
+      return await this.#options.api.get(path, options);
     } catch (error) {
       if (error instanceof ApiServerError && error.refused?.status === 404) return undefined;
       throw error;

@@ -22,6 +22,7 @@ export interface Metrics {
   readonly statusWrites: Counter;
   readonly notAfter: Gauge<'certificate'>;
   readonly leader: Gauge;
+  readonly unfollowed: Gauge;
   readonly suspended: Gauge;
   readonly caRefused: Gauge;
   readonly signerFailed: Gauge;
@@ -88,6 +89,10 @@ export function createMetrics(): Metrics {
       'certificate',
     ),
     leader: gauge('leader', 'Whether this replica leads: 1, or 0'),
+    unfollowed: gauge(
+      'unfollowed_resources',
+      'Resources of the API server that cannot be followed now: what is known of them stays in force',
+    ),
     suspended: gauge(
       'signing_suspended',
       'Whether nothing is signed, as the root is gone or damaged: 1, or 0',

@@ -59,6 +59,8 @@ describe('the bench, in a tiny size', () => {
         'pods-cpu',
         'pods-cpu-api-server',
         'pods-reviews',
+        'api-return-requests',
+        'api-return-sidecars',
       ]);
       for (const { name, value, limit, ofLimit } of rows) {
         expect(

@@ -4,6 +4,7 @@ import { connect, createSecureContext } from 'node:tls';
 import { monotonicMs } from './clock.ts';
 import type { Arrived, FleetProtocol, FleetTarget, Opened } from './fleet.ts';
 import { serve } from './ipc.ts';
+import { Returning } from './returning.ts';
 import { Sidecar } from './sidecar.ts';
 import { DeltaMessages } from './xds-messages.ts';
 
@@ -17,9 +18,14 @@ const messages = new DeltaMessages();
 let fleet: Sidecar[] = [];
 let awaited: Awaited | undefined;
 let failure: Error | undefined;
+let returning: Returning | undefined;
 
-async function open({ port, serverName, authorities, sidecars }: FleetTarget): Promise<Opened> {
+async function open({ port, fallbackPort, serverName, authorities, sidecars }: FleetTarget): Promise<Opened> {
   const target = { port, serverName, context: createSecureContext({ ca: authorities }) };
+  returning =
+    fallbackPort === undefined
+      ? undefined
+      : new Returning(sidecars, { ...target, port: fallbackPort }, messages);
   const completeMs: number[] = [];
   const first: Buffer[] = [];
   failure = undefined;
@@ -37,6 +43,10 @@ async function open({ port, serverName, authorities, sidecars }: FleetTarget): P
             if (completeMs.length === sidecars.length) resolve();
           },
           failed: (why): void => {
+            if (returning !== undefined && completeMs.length === sidecars.length) {
+              returning.lost(identity);
+              return;
+            }
             failure = new Error(`${identity.name}: ${why}; ${completeMs.length} held everything by then`);
             reject(failure);
             awaited?.all.reject(failure);
@@ -82,7 +92,13 @@ serve<FleetProtocol>({
     if (awaited === undefined) throw new Error('nothing is expected');
     return await awaited.all.promise;
   },
+  returned: async () => {
+    if (returning === undefined) throw new Error('there is no fallback');
+    return await returning.all;
+  },
   close: () => {
+    returning?.close();
+    returning = undefined;
     for (const sidecar of fleet) sidecar.close();
     fleet = [];
     return undefined;

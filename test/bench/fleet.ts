@@ -8,13 +8,20 @@ export type FleetProtocol = {
   readonly expect: readonly [string, undefined];
   /** Answered when all have received it. */
   readonly arrived: readonly [undefined, Arrived];
+  /** With a `fallbackPort`: answered when every sidecar has lost its stream, and holds everything again there. */
+  readonly returned: readonly [undefined, Returned];
   readonly close: readonly [undefined, undefined];
   /** So many TLS handshakes, and nothing else, all at once. */
-  readonly handshakes: readonly [Omit<FleetTarget, 'sidecars'> & { readonly count: number }, undefined];
+  readonly handshakes: readonly [
+    Omit<FleetTarget, 'sidecars' | 'fallbackPort'> & { readonly count: number },
+    undefined,
+  ];
 };
 
 export interface FleetTarget {
   readonly port: number;
+  /** Of the server that sidecars go to whose stream has ended. Absent: that is a failure. */
+  readonly fallbackPort?: number;
   readonly serverName: string;
   /** PEM. */
   readonly authorities: string;
@@ -27,6 +34,15 @@ export interface Opened {
   readonly completeMs: readonly number[];
   /** The messages that the first sidecar received. */
   readonly messages: readonly Uint8Array[];
+}
+
+export interface Returned {
+  /** When each lost its stream. */
+  readonly lostMs: readonly number[];
+  /** When each held everything again. */
+  readonly completeMs: readonly number[];
+  /** Streams that were begun for that: one for each, where the server turned nobody away. */
+  readonly tries: number;
 }
 
 export interface Arrived {

@@ -6,6 +6,7 @@ import { csrRows, sdsRows } from './issuance.ts';
 import { compileRows, evaluateRows } from './policies.ts';
 import { parseOptions, usage, type BenchOptions, type RowGroup } from './options.ts';
 import { podsRows } from './pods-rows.ts';
+import { returnRows } from './return-rows.ts';
 import { table, type Row } from './row.ts';
 
 interface Part {
@@ -38,6 +39,11 @@ const parts: readonly Part[] = [
     groups: ['pods'],
     title: 'pods of a real API server',
     run: (options) => podsRows(options, progress),
+  },
+  {
+    groups: ['api-return'],
+    title: 'an API server, and a replica, that are gone',
+    run: (options) => returnRows(options, progress),
   },
 ];
 

@@ -74,6 +74,13 @@ export class MeasuredProcess<P extends Protocol> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) throw new Error(this.#obituary());
   }
 
+  /** In the middle of whatever it does. */
+  async kill(): Promise<void> {
+    const closed = once(this.#child, 'close');
+    this.#child.kill('SIGKILL');
+    await closed;
+  }
+
   async stop(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
     const closed = once(this.#child, 'close');

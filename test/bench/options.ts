@@ -12,6 +12,7 @@ export const rowGroups = [
   'memory',
   'apply',
   'pods',
+  'api-return',
 ] as const;
 export type RowGroup = (typeof rowGroups)[number];
 
@@ -32,6 +33,8 @@ export interface BenchSize {
   readonly applies: number;
   /** Made at once at a real API server. */
   readonly pods: number;
+  /** For which the API server is away; and what is asked of it is counted for as long. */
+  readonly outageMs: number;
 }
 
 export interface BenchOptions {
@@ -72,7 +75,17 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     throw new Error(`--sidecars ${values.sidecars}: a whole number from 1 to 20000 is allowed`);
   }
   const size: BenchSize = values.quick
-    ? { rounds: 2, roundMs: 10, namespaces: 3, sidecars, starts: 1, changes: 2, applies: 4, pods: sidecars }
+    ? {
+        rounds: 2,
+        roundMs: 10,
+        namespaces: 3,
+        sidecars,
+        starts: 1,
+        changes: 2,
+        applies: 4,
+        outageMs: 2_000,
+        pods: sidecars,
+      }
     : {
         rounds: 9,
         roundMs: 200,
@@ -81,6 +94,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
         starts: 3,
         changes: 10,
         applies: 200,
+        outageMs: 30_000,
         pods: 2 * sidecars,
       };
   return { size, only, json: values.json, profile: values.profile };

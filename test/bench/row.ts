@@ -4,7 +4,7 @@ import { formatTable } from '../../cmd/output.ts';
 export interface Row {
   readonly name: string;
   readonly what: string;
-  readonly unit: 'per CPU second' | 'CPU seconds' | 'ms' | 'KiB' | 'reviews';
+  readonly unit: 'per CPU second' | 'CPU seconds' | 'ms' | 'KiB' | 'reviews' | 'requests';
   readonly better: 'higher' | 'lower';
   readonly value: number;
   /** What nothing made of the same parts could beat, measured in the same run. */

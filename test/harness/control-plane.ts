@@ -96,6 +96,17 @@ export class TestControlPlane {
     return await (await fetch(`http://${this.admin}/metrics`)).text();
   }
 
+  /** A metric without labels. @throws Error where there is none */
+  async metric(name: string): Promise<number> {
+    const value = new RegExp(`^${name} (\\S+)$`, 'mu').exec(await this.metrics())?.[1];
+    if (value === undefined) throw new Error(`the control plane has no metric ${name}`);
+    return Number(value);
+  }
+
+  async readyz(): Promise<string> {
+    return await (await fetch(`http://${this.admin}/readyz`)).text();
+  }
+
   /** What `countersign COMMAND --data-dir ...` prints. @throws Error with its stderr, where it fails */
   async ask(command: string, ...args: readonly string[]): Promise<string> {
     const { code, stdout, stderr } = await this.tryToAsk(command, ...args);
@@ -115,6 +126,13 @@ export class TestControlPlane {
   async killHard(): Promise<void> {
     this.#child.kill('SIGKILL');
     await this.#child.exited;
+  }
+
+  /** Killed in the middle of whatever it does, and started again on the same ports and data. */
+  async crash(): Promise<void> {
+    await this.killHard();
+    this.#child = this.#spawn();
+    await this.ready();
   }
 
   /** Again, on the same ports and data. */

@@ -110,9 +110,14 @@ describe('attestation by the API server', () => {
     expect(await refusal(stolen, 'peer-address')).toMatch(
       /the peer is 127\.0\.0\.1; the pod has 127\.0\.0\.2/u,
     );
+    expect(last('workload.refused')).toMatchObject({
+      actor: 'shop/web-1',
+      peer: here,
+      factor: 'peer-address',
+    });
   });
 
-  it('ends the stream of a pod that is deleted, and refuses its renewal and its token', async () => {
+  it('ends the stream of a pod that is deleted within 2 s, and refuses its renewal and its token', async () => {
     await pod('cart-2', 'cart', here);
     const bearer = await token('cart-2', 'cart');
     const envoy = await waitFor('the pod to be known', async () => {
@@ -121,7 +126,15 @@ describe('attestation by the API server', () => {
         : undefined;
     });
     await world.cluster.operator.delete(at('pods', 'shop', 'cart-2'));
+    const deletedMs = performance.now();
     expect(await envoy.ended()).toMatch(/^PERMISSION_DENIED: not attested: the pod was refused/u);
+    expect(performance.now() - deletedMs).toBeLessThan(2_000);
+    expect(last('workload.refused')).toMatchObject({ actor: 'shop/cart-2', peer: here, factor: 'pod' });
+    // The end of a stream is on its way before the renewal is refused.
+    const renewal = await waitFor('the refusal of its renewal', () => last('svid.refused'), {
+      timeoutMs: 2_000,
+    });
+    expect(renewal).toMatchObject({ actor: 'shop/cart-2', factor: 'renewal' });
     await expect(controlPlane.ask('renew', '--pod', 'shop/cart-2')).rejects.toThrow(/no pod shop\/cart-2/u);
     expect(await refusal(bearer, 'pod')).toMatch(/does not exist/u);
   });

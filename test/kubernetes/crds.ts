@@ -3,7 +3,7 @@
  * somebody writes. Those with schemas are in `deploy/`.
  */
 export function bareCrd(group: 'security.countersign.dev' | 'security.istio.io', kind: string): object {
-  const plural = kind.toLowerCase().replace(/y$/u, 'ies').replace(/n$/u, 'ns');
+  const plural = pluralOf(kind);
   const anything = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
   return {
     apiVersion: 'apiextensions.k8s.io/v1',
@@ -24,4 +24,8 @@ export function bareCrd(group: 'security.countersign.dev' | 'security.istio.io',
       ],
     },
   };
+}
+
+export function pluralOf(kind: string): string {
+  return kind.toLowerCase().replace(/y$/u, 'ies').replace(/n$/u, 'ns');
 }

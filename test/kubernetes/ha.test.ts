@@ -85,10 +85,6 @@ function readBundle(replica: TestControlPlane): string {
   return readFileSync(replica.bundle, 'utf8');
 }
 
-async function readyz(replica: TestControlPlane): Promise<string> {
-  return await (await fetch(`http://${replica.admin}/readyz`)).text();
-}
-
 async function all(
   what: string,
   holds: (replica: TestControlPlane) => Promise<boolean> | boolean,
@@ -259,7 +255,7 @@ describe('the Secret with the root', () => {
     const restore = ['create', 'secret', 'generic', '-n', home, 'countersign-root'];
     const suspended = async (): Promise<void> => {
       await all('it to say so', async (replica) =>
-        (await readyz(replica)).startsWith('ok\nsigning: suspended'),
+        (await replica.readyz()).startsWith('ok\nsigning: suspended'),
       );
       await all('the metric', async (replica) =>
         (await replica.metrics()).includes('countersign_signing_suspended 1'),
@@ -269,7 +265,7 @@ describe('the Secret with the root', () => {
       await answered(200);
     };
     const resumed = async (): Promise<void> => {
-      await all('it to go on', async (replica) => (await readyz(replica)) === 'ok\n');
+      await all('it to go on', async (replica) => (await replica.readyz()) === 'ok\n');
       expect(await replicas[1]!.ask('renew', '--pod', 'shop/web')).toMatch(/->/u);
     };
     await operator.delete(secretPath);

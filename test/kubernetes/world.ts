@@ -4,13 +4,15 @@ import { at } from '../cluster/api-client.ts';
 import { TestCluster } from '../cluster/cluster.ts';
 import type { TokenOptions } from '../cluster/tokens.ts';
 import { Wire } from '../cluster/wire.ts';
-import { bareCrd } from './crds.ts';
+import { bareCrd, pluralOf } from './crds.ts';
 
 export const audience = 'countersign';
 const home = 'countersign-system';
 const account = 'control-plane';
 /** Who the control plane is at the API server. */
 export const controlPlaneAccount: TokenOptions = { namespace: home, serviceAccount: account };
+/** What it is called there. */
+export const controlPlaneUser: string = `system:serviceaccount:${home}:${account}`;
 
 /** What the control plane may do, and no more. */
 const rules = [
@@ -127,8 +129,8 @@ export class KubernetesWorld {
 
   async installCrd(group: Parameters<typeof bareCrd>[0], kind = 'AuthorizationPolicy'): Promise<void> {
     await this.kubectl(['apply', '-f', '-'], bareCrd(group, kind));
-    const [name] = [`${kind.toLowerCase().replace(/y$/u, 'ies')}.${group}`];
-    await this.kubectl(['wait', '--for', 'condition=Established', '--timeout', '30s', `crd/${name}`]);
+    const crd = `crd/${pluralOf(kind)}.${group}`;
+    await this.kubectl(['wait', '--for', 'condition=Established', '--timeout', '30s', crd]);
   }
 
   async removeCrd(group: Parameters<typeof bareCrd>[0], kind = 'AuthorizationPolicy'): Promise<void> {
