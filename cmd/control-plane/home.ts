@@ -28,6 +28,8 @@ export interface Home {
   streamsChanged(): void;
   /** What the other replicas that live say of their own Envoys, by identity. */
   otherReports(): ReadonlyMap<string, Report>;
+  /** Why some Envoys may be spoken for by nobody, a line each. */
+  silentReplicas(): readonly string[];
 }
 
 /** What a home is told of the rest. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { ApiServerReviewer, JwksFollower, LocalAttestor } from '../../src/attestation/index.ts';
-import { ReplicaReports } from '../../src/cluster/index.ts';
+import { ReplicaPods, ReplicaReports } from '../../src/cluster/index.ts';
 import { ApiServer, openAccess } from '../../src/kubernetes/index.ts';
 import { KubernetesSource } from '../../src/sources/kubernetes/index.ts';
 import { openAdmission } from './admission.ts';
@@ -16,9 +16,9 @@ import { followRoot, publishInCluster, rootSecret } from './shared-root.ts';
 const reviewTimeoutMs = 3_000;
 
 /** @returns stops it, and takes back what was reported */
-function runReports(reports: ReplicaReports): () => Promise<void> {
+function runReports(pods: ReplicaPods, reports: ReplicaReports): () => Promise<void> {
   const stopping = new AbortController();
-  const done = reports.run(stopping.signal);
+  const done = Promise.all([pods.run(stopping.signal), reports.run(stopping.signal)]);
   return async () => {
     stopping.abort();
     await done;
@@ -28,7 +28,7 @@ function runReports(reports: ReplicaReports): () => Promise<void> {
 /** Kubernetes: pods and policies from the API server, which also issues the tokens. */
 export async function openInCluster(options: HomeOptions): Promise<Home> {
   const { config, mesh, witnesses, tell, signal, closers } = options;
-  const { log } = witnesses;
+  const { log, metrics } = witnesses;
   const monotonicMs = (): number => performance.now();
   const access = openAccess(config.kubeconfig, monotonicMs);
   const api = new ApiServer({ access });
@@ -39,16 +39,26 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
   const leadership = new Leadership(api, namespace, witnesses);
   let source: KubernetesSource | undefined;
   let statuses: PolicyStatuses | undefined;
-  const reports = new ReplicaReports({
+  const seeing = {
     api,
     namespace,
-    identity: leadership.identity,
     monotonicMs,
     random: Math.random,
-    onChange: () => statuses?.othersChanged(),
-    onFailing: (what, error) =>
+    onFailing: (what: string, error: unknown): void =>
       log.error({ err: error }, `${what} cannot be kept or read; it is tried again`),
-    onRecovered: (what) => log.info(`${what} is there again`),
+    onRecovered: (what: string): void => log.info(`${what} is there again`),
+  };
+  const pods = new ReplicaPods({ ...seeing, onChange: () => statuses?.othersChanged() });
+  const reports = new ReplicaReports({
+    ...seeing,
+    identity: leadership.identity,
+    pods,
+    onChange: () => statuses?.othersChanged(),
+    onSilent: (lines) => {
+      metrics.silentReplicas.set(lines.length);
+      if (lines.length > 0) log.warn({ silent: lines }, 'nobody speaks for the Envoys of some replicas');
+      else log.info('every replica that is ready reports');
+    },
   });
 
   tell.starting(`asking the API server at ${access.server} for the keys of its tokens`);
@@ -103,6 +113,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     rootStore: secret,
     streamsChanged: () => statuses?.touch(),
     otherReports: () => reports.others,
+    silentReplicas: () => reports.silent(),
     fill: async () => {
       const report = kubernetesReports(witnesses);
       tell.starting(`listing what is in the API server at ${access.server}`);
@@ -133,7 +144,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
         api,
         mesh,
         policies: () => source?.policies() ?? [],
-        bundle: () => rotation.bundle(),
+        rotation,
         reports,
         identity: leadership.identity,
       });
@@ -141,6 +152,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
       closers.push(() => opened.close());
       closers.push(mesh.subscribe(() => opened.touch()));
       closers.push(authority.onBundleChange(() => opened.touch()));
+      closers.push(authority.onSignerChange(() => opened.touch()));
       closers.push(live.onChange(() => opened.touch()));
       warnings.onChange(() => opened.touch());
       leadership.onTerm((term) => {
@@ -149,7 +161,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
       });
       if (config.admission !== undefined)
         await openAdmission({ ...options, ...wired, listen: config.admission, api, namespace, leadership });
-      closers.push(runReports(reports));
+      closers.push(runReports(pods, reports));
       closers.push(followRoot(api, secret, authority, options));
       publishInCluster(api, mark, authority, leadership, options);
       closers.push(() => leadership.stop());

@@ -43,5 +43,6 @@ export async function openStandalone(directory: string, options: HomeOptions): P
     leads: () => true,
     streamsChanged: () => {},
     otherReports: () => new Map(),
+    silentReplicas: () => [],
   };
 }

@@ -191,6 +191,7 @@ async function wire(
     streams,
     unawareUntilMs: () => certificates.unawareUntilMs(),
     others: () => home.otherReports(),
+    silent: () => home.silentReplicas(),
   });
   if (config.rotateRootAtAgeMs !== undefined) {
     const { rotateRootAtAgeMs: ageMs, svidTtlMs: settleMs } = config;

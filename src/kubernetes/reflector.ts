@@ -15,7 +15,7 @@ export interface ReflectorSink<T> {
   deleted(object: T): void;
   /** The API server does not serve the resource (any more): there are none. */
   absent(): void;
-  /** Once for each row of failures; it is tried again. */
+  /** Once for each row of failures, and again where one that was away answers and refuses; it is tried again. */
   failed(error: ApiServerError): void;
   /** After `failed`: it is listed, or watched, again. */
   recovered(): void;
@@ -61,7 +61,7 @@ export class Reflector<T> {
   readonly #pageSize: number;
   /** The version up to which everything was seen; undefined: list first. */
   #version: string | undefined;
-  #failing = false;
+  #failing: 'away' | 'refused' | undefined;
   #absences = 0;
 
   constructor(options: ReflectorOptions<T>) {
@@ -94,8 +94,12 @@ export class Reflector<T> {
     this.#absences = 0;
     if (mustListAgain(error)) this.#version = undefined;
     // That versions expire is in order: it is what a long absence ends with.
-    if (!this.#failing && !isExpired(error)) {
-      this.#failing = true;
+    const how = error.away ? 'away' : 'refused';
+    if (
+      !isExpired(error) &&
+      (this.#failing === undefined || (how === 'refused' && this.#failing === 'away'))
+    ) {
+      this.#failing = how;
       this.#options.sink.failed(error);
     }
     return Math.max(this.#backOff.next(), error.refused?.retryAfterMs ?? 0);
@@ -112,8 +116,8 @@ export class Reflector<T> {
   }
 
   #works(): void {
-    if (this.#failing) this.#options.sink.recovered();
-    this.#failing = false;
+    if (this.#failing !== undefined) this.#options.sink.recovered();
+    this.#failing = undefined;
   }
 
   async #list(signal: AbortSignal): Promise<void> {

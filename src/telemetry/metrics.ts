@@ -22,6 +22,7 @@ export interface Metrics {
   readonly statusWrites: Counter;
   readonly notAfter: Gauge<'certificate'>;
   readonly leader: Gauge;
+  readonly silentReplicas: Gauge;
   readonly suspended: Gauge;
   readonly bundleWrites: Counter;
   readonly bundleConflicts: Counter;
@@ -86,6 +87,7 @@ export function createMetrics(): Metrics {
       'certificate',
     ),
     leader: gauge('leader', 'Whether this replica leads: 1, or 0'),
+    silentReplicas: gauge('silent_replicas', 'Replicas that are ready and do not report, as far as is known'),
     suspended: gauge(
       'signing_suspended',
       'Whether nothing is signed, as the root is gone or damaged: 1, or 0',

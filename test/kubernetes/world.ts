@@ -7,7 +7,7 @@ import { Wire } from '../cluster/wire.ts';
 import { bareCrd } from './crds.ts';
 
 export const audience = 'countersign';
-const home = 'countersign-system';
+export const home = 'countersign-system';
 const account = 'control-plane';
 /** Who the control plane is at the API server. */
 export const controlPlaneAccount: TokenOptions = { namespace: home, serviceAccount: account };
@@ -50,7 +50,7 @@ const rules = [
     apiGroups: ['certificates.k8s.io'],
     resources: ['clustertrustbundles'],
     resourceNames: ['countersign-cluster.local'],
-    verbs: ['list', 'watch', 'update'],
+    verbs: ['update'],
   },
 ];
 
@@ -123,6 +123,11 @@ export class KubernetesWorld {
   /** As a kubelet does: the control plane's token is replaced where it stands. */
   async renewToken(): Promise<void> {
     renameSync(await this.cluster.kubeconfigOf(controlPlaneAccount, this.wire.url), this.kubeconfig);
+  }
+
+  /** The path of a kubeconfig with a token that is bound to a pod of the control plane's: as its replica there has. */
+  async kubeconfigIn(pod: string): Promise<string> {
+    return await this.cluster.kubeconfigOf({ ...who, pod }, this.wire.url);
   }
 
   async installCrd(group: Parameters<typeof bareCrd>[0], kind = 'AuthorizationPolicy'): Promise<void> {
