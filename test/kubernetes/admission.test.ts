@@ -163,7 +163,7 @@ describe('kubectl, beside the webhook', () => {
     );
     // The version that it replaces is no other one.
     expect(await dry(of('PeerAuthentication', 'peer', { mtls: { mode: 'PERMISSIVE' } }))).not.toContain(
-      'Warning',
+      'is older',
     );
     await world.cluster.make.pod({
       namespace: 'shop',
