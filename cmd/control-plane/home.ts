@@ -16,6 +16,10 @@ export interface Home {
   readonly attestor: LocalAttestor;
   /** Of the directory alone: elsewhere the API server issues the tokens. */
   readonly issuer: LocalIssuer | undefined;
+  /** By what tokens and streams are judged: nothing lives longer than any clock that is known of says. */
+  readonly nowMs: () => number;
+  /** Why nothing may be dated by the own clock now, for people. Undefined: it may. */
+  readonly clockFault: () => string | undefined;
   /** Where the root is kept. */
   readonly rootStore: KeyStore;
   /** Resolves when the mesh holds what there is; it is kept so from then on. */

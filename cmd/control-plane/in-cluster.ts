@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { ApiServerReviewer, JwksFollower, LocalAttestor } from '../../src/attestation/index.ts';
 import { ReplicaPods, ReplicaReports } from '../../src/cluster/index.ts';
-import { ApiServer, openAccess } from '../../src/kubernetes/index.ts';
+import { ApiServer, openAccess, ServerClock } from '../../src/kubernetes/index.ts';
 import { KubernetesSource } from '../../src/sources/kubernetes/index.ts';
 import { openAdmission } from './admission.ts';
 import { defaultNamespace } from './config.ts';
@@ -14,6 +14,34 @@ import { followRoot, publishInCluster, rootSecret } from './shared-root.ts';
 
 /** A TokenReview takes milliseconds: whoever waits for one is an Envoy that could be served. */
 const reviewTimeoutMs = 3_000;
+
+/** What SVIDs are dated back by covers half of it; a cluster whose clocks differ by more is broken. */
+const mostSkewMs = 60_000;
+
+/** Tells when the own clock goes wrong, and when it is right again. @returns stops it */
+function watchClock(clock: ServerClock, { witnesses, tell }: HomeOptions): () => void {
+  const { log, metrics, audit } = witnesses;
+  let wrong = false;
+  const timer = setInterval(() => {
+    metrics.clockSkew.set(clock.skewMs / 1_000);
+    const fault = clock.fault();
+    tell.remark('clock', fault);
+    if (wrong === (fault !== undefined)) return;
+    wrong = fault !== undefined;
+    if (fault === undefined) {
+      log.info('the clock is right again, and what is due is signed');
+      audit.record({ event: 'signing.resumed', actor: 'clock' });
+    } else {
+      log.error(
+        { why: fault },
+        'nothing is signed until the clock is right; what is out goes on being served',
+      );
+      audit.record({ event: 'signing.suspended', actor: 'clock', detail: fault });
+    }
+  }, 1_000);
+  timer.unref();
+  return () => clearInterval(timer);
+}
 
 /** @returns stops it, and takes back what was reported */
 function runReports(pods: ReplicaPods, reports: ReplicaReports): () => Promise<void> {
@@ -31,8 +59,10 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
   const { log, metrics } = witnesses;
   const monotonicMs = (): number => performance.now();
   const access = openAccess(config.kubeconfig, monotonicMs);
-  const api = new ApiServer({ access });
+  const clock = new ServerClock({ wallMs: Date.now, monotonicMs, mostSkewMs });
+  const api = new ApiServer({ access, onDate: (date) => clock.heard(date) });
   closers.push(() => api.close());
+  closers.push(watchClock(clock, options));
   const namespace = config.namespace ?? access.namespace ?? defaultNamespace;
   const mark = { trustDomain: config.trustDomain.name, namespace };
   const secret = rootSecret(api, mark, options);
@@ -103,13 +133,15 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     audience: config.audience,
     trustDomain: config.trustDomain,
     mesh,
-    nowMs: Date.now,
+    nowMs: () => clock.laterMs(),
     peerAddress: config.peerAddress,
     review: { reviewer, mode: config.tokenReview },
   });
   return {
     attestor,
     issuer: undefined,
+    nowMs: () => clock.laterMs(),
+    clockFault: () => clock.fault(),
     rootStore: secret,
     streamsChanged: () => statuses?.touch(),
     otherReports: () => reports.others,
@@ -138,6 +170,9 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     },
     join: async (wired) => {
       const { rotation, authority, warnings, live } = wired;
+      const publisher = publishInCluster(api, mark, authority, leadership, options, () =>
+        statuses?.othersChanged(),
+      );
       const opened = new PolicyStatuses({
         ...witnesses,
         ...wired,
@@ -145,6 +180,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
         mesh,
         policies: () => source?.policies() ?? [],
         rotation,
+        isOurs: (name) => publisher.isOurs(name),
         reports,
         identity: leadership.identity,
       });
@@ -163,7 +199,6 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
         await openAdmission({ ...options, ...wired, listen: config.admission, api, namespace, leadership });
       closers.push(runReports(pods, reports));
       closers.push(followRoot(api, secret, authority, options));
-      publishInCluster(api, mark, authority, leadership, options);
       closers.push(() => leadership.stop());
       leadership.start();
     },

@@ -25,6 +25,8 @@ export interface PolicyStatusParts extends Witnesses {
   readonly warnings: PolicyWarnings;
   /** How far a rotation of the root has come among the own proxies. */
   readonly rotation: Pick<RootRotation, 'report'>;
+  /** Another mesh's leader writes into the statuses of its own namespaces: two writers would undo each other. */
+  readonly isOurs: (namespace: string) => boolean;
   readonly reports: ReplicaReports;
   readonly identity: string;
 }
@@ -122,11 +124,12 @@ export class PolicyStatuses {
   }
 
   *#standings(): Generator<PolicyStanding, void, undefined> {
-    const { policies, warnings, reports, identity } = this.#parts;
+    const { policies, warnings, reports, identity, isOurs } = this.#parts;
     if (this.#own === undefined) return;
     const all = new Map([...reports.others, [identity, this.#own]]);
     const silent = reports.silent('due');
     for (const status of policies().filter(isOwn)) {
+      if (!isOurs(status.namespace)) continue;
       const known = this.#own.policies.get(nameOf(status));
       // Not counted yet; it is looked at soon.
       if (known?.uid !== status.uid || known.generation !== status.generation) continue;

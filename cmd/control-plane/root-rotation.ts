@@ -18,6 +18,7 @@ const MAX_LINE = 256;
 const REFUSALS: ReadonlySet<AuthorityErrorCode> = new Set([
   'rotation-refused',
   'store-conflict',
+  'store-unwritable',
   'suspended',
 ]);
 const STEPS: readonly RotationStep[] = ['prepare', 'activate', 'retire', 'abort'];

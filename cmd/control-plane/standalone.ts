@@ -42,6 +42,9 @@ export async function openStandalone(directory: string, options: HomeOptions): P
     join: async () => {},
     leads: () => true,
     streamsChanged: () => {},
+    nowMs,
+    // Nobody else says what time it is.
+    clockFault: () => undefined,
     otherReports: () => new Map(),
     silentReplicas: () => [],
   };

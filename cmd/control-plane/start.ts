@@ -98,6 +98,7 @@ async function wire(
     trustDomain,
     rootEvidence: publishedBundle(dataDir),
     nowMs,
+    clockFault: () => home.clockFault(),
     svidTtlMs: config.svidTtlMs,
     keysAhead: KEYS_AHEAD,
   });
@@ -113,7 +114,8 @@ async function wire(
   );
   closers.push(() => keys.close());
   const schema = envoySchema();
-  const proxies = openProxies({ schema, mesh, live, keys, authority, nowMs }, witnesses, closers);
+  const clockFault = (): string | undefined => home.clockFault();
+  const proxies = openProxies({ schema, mesh, live, keys, authority, nowMs, clockFault }, witnesses, closers);
 
   await home.fill();
   closers.push(followIssuers(mesh, keys, witnesses));
@@ -153,7 +155,7 @@ async function wire(
       home.streamsChanged(),
     ),
     limits: config.limits,
-    nowMs,
+    nowMs: () => home.nowMs(),
     random: Math.random,
     order: pushOrder,
   });

@@ -23,6 +23,7 @@ export interface Metrics {
   readonly notAfter: Gauge<'certificate'>;
   readonly leader: Gauge;
   readonly silentReplicas: Gauge;
+  readonly clockSkew: Gauge;
   readonly suspended: Gauge;
   readonly bundleWrites: Counter;
   readonly bundleConflicts: Counter;
@@ -87,6 +88,7 @@ export function createMetrics(): Metrics {
       'certificate',
     ),
     leader: gauge('leader', 'Whether this replica leads: 1, or 0'),
+    clockSkew: gauge('clock_skew_seconds', "How far the clock is ahead of the API server's"),
     silentReplicas: gauge('silent_replicas', 'Replicas that are ready and do not report, as far as is known'),
     suspended: gauge(
       'signing_suspended',

@@ -7,7 +7,7 @@ export function bareCrd(
   kind: string,
   served: readonly string[] = ['v1'],
 ): object {
-  const plural = kind.toLowerCase().replace(/y$/u, 'ies').replace(/n$/u, 'ns');
+  const plural = pluralOf(kind);
   const anything = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
   return {
     apiVersion: 'apiextensions.k8s.io/v1',
@@ -26,4 +26,8 @@ export function bareCrd(
       })),
     },
   };
+}
+
+export function pluralOf(kind: string): string {
+  return kind.toLowerCase().replace(/y$/u, 'ies').replace(/n$/u, 'ns');
 }

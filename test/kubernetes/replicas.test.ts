@@ -152,6 +152,28 @@ describe('a rotation on two replicas', () => {
   }, 60_000);
 });
 
+describe('a rotation without the right to the Secret', () => {
+  it('names the right that is missing', async () => {
+    const { operator } = world.cluster;
+    const path = at('rbac.authorization.k8s.io/v1/roles', home, 'countersign-control-plane');
+    const { rules } = (await operator.get(path)) as unknown as {
+      rules: { resources: string[]; verbs: string[] }[];
+    };
+    const less = rules.map((rule) =>
+      rule.resources.includes('secrets')
+        ? { ...rule, verbs: rule.verbs.filter((verb) => verb !== 'update') }
+        : rule,
+    );
+    await operator.merge(path, { rules: less });
+    const said = await refused(replicas[0]!, 'abort --force', /cannot be written/u);
+    expect(said).toMatch(/the Secret countersign-system\/countersign-root cannot be written/u);
+    expect(said).toMatch(/cannot update resource "secrets"/u);
+    expect(said).toMatch(/check what the control plane's service account may do/u);
+    expect(said).not.toMatch(/internal error/u);
+    await operator.merge(path, { rules });
+  });
+});
+
 describe('replicas that may not report', () => {
   it('are missed: what is not known of is not Programmed', async () => {
     const { operator } = world.cluster;
