@@ -142,7 +142,7 @@ export function warningsOf(
     }
     case 'RequestAuthentication':
       return lintAuthn({ ...documents, requestAuthentications: [policy] }, surroundings);
-    case 'PeerAuthentication': {
+    default: {
       const others = [...mesh.list(kind)].map((each) => each.policy).filter((other) => !isFormer(other));
       return lintAuthn({ ...documents, peerAuthentications: [...others, policy] }, surroundings);
     }

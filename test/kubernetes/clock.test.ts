@@ -69,8 +69,7 @@ async function readyz(): Promise<string> {
 
 /** Of the SVID that the Envoy runs. */
 function notBeforeMs(): number {
-  const text = Buffer.from(cart.resources.get('default')?.body ?? []).toString('latin1');
-  const [pem = ''] = /-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/u.exec(text) ?? [];
+  const [pem = ''] = /-----BEGIN CERTIFICATE-----[^]*?-----END CERTIFICATE-----/u.exec(text('default')) ?? [];
   return Date.parse(new X509Certificate(pem).validFrom);
 }
 
