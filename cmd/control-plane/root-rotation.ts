@@ -121,7 +121,7 @@ export class RootRotation {
   }
 
   async #step(step: RotationStep, force: boolean): Promise<void> {
-    const { authority } = this.#parts;
+    const { authority, log } = this.#parts;
     try {
       switch (step) {
         case 'prepare':
@@ -134,9 +134,10 @@ export class RootRotation {
           return await authority.abortRotation(force);
       }
     } catch (error) {
-      if (error instanceof AuthorityError && REFUSALS.has(error.code))
-        throw new RotationRefused(error.message, { cause: error });
-      throw error;
+      if (!(error instanceof AuthorityError) || !REFUSALS.has(error.code)) throw error;
+      // Who asked may not be who can mend it.
+      if (error.code === 'store-unwritable') log.error({ err: error, step }, 'a step could not be kept');
+      throw new RotationRefused(error.message, { cause: error });
     }
   }
 
