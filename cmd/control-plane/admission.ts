@@ -12,6 +12,7 @@ import {
   parseAuthorizationPolicy,
   parsePeerAuthentication,
   parseRequestAuthentication,
+  type Issue,
 } from '../../src/policy/index.ts';
 import type { ListenAddress } from './config.ts';
 import type { HomeOptions, Wired } from './home.ts';
@@ -97,20 +98,36 @@ function keepBundle({ api, namespace, leadership, authority, witnesses }: Admiss
   });
 }
 
-/** The validators of the policy language; for policies of callers, with what the mesh says of them. */
+/** The validators of the policy language, and what the mesh says of a document that passes them. */
 function judgesOf(mesh: Mesh, live: LiveSettings): ReadonlyMap<string, DocumentJudge> {
   const options = { rootNamespace: live.current.rootNamespace, nowMs: Date.now };
+  const around = (object: Parameters<typeof warningsOf>[0]): readonly Issue[] =>
+    warningsOf(object, mesh, live.current, COMPARISONS);
   return new Map<string, DocumentJudge>([
     [
       'AuthorizationPolicy',
       (document) => {
         const parsed = parseAuthorizationPolicy(document, options);
         if (!parsed.ok) return parsed.issues;
-        return [...parsed.issues, ...warningsOf(parsed.policy, mesh, live.current, COMPARISONS)];
+        return [...parsed.issues, ...around({ kind: 'AuthorizationPolicy', policy: parsed.policy })];
       },
     ],
-    ['PeerAuthentication', (document) => parsePeerAuthentication(document, options).issues],
-    ['RequestAuthentication', (document) => parseRequestAuthentication(document).issues],
+    [
+      'PeerAuthentication',
+      (document) => {
+        const parsed = parsePeerAuthentication(document, options);
+        if (!parsed.ok) return parsed.issues;
+        return [...parsed.issues, ...around({ kind: 'PeerAuthentication', policy: parsed.policy })];
+      },
+    ],
+    [
+      'RequestAuthentication',
+      (document) => {
+        const parsed = parseRequestAuthentication(document);
+        if (!parsed.ok) return parsed.issues;
+        return [...parsed.issues, ...around({ kind: 'RequestAuthentication', policy: parsed.policy })];
+      },
+    ],
   ]);
 }
 

@@ -19,6 +19,10 @@ export interface Home {
   readonly issuer: LocalIssuer | undefined;
   /** Where the operator's CA comes from; undefined: there is none. */
   readonly caSource: CaSource | undefined;
+  /** By what tokens and streams are judged: nothing lives longer than any clock that is known of says. */
+  readonly nowMs: () => number;
+  /** Why nothing may be dated by the own clock now, for people. Undefined: it may. */
+  readonly clockFault: () => string | undefined;
   /** Where the root is kept. */
   readonly rootStore: KeyStore;
   /** Resolves when the mesh holds what there is; it is kept so from then on. */
@@ -33,6 +37,8 @@ export interface Home {
   streamsChanged(): void;
   /** What the other replicas that live say of their own Envoys, by identity. */
   otherReports(): ReadonlyMap<string, Report>;
+  /** Why some Envoys may be spoken for by nobody, a line each. */
+  silentReplicas(): readonly string[];
 }
 
 /** What a home is told of the rest. */

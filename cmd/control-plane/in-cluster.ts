@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { ApiServerReviewer, JwksFollower, LocalAttestor } from '../../src/attestation/index.ts';
-import { CaSecret, ReplicaReports } from '../../src/cluster/index.ts';
-import { ApiServer, openAccess } from '../../src/kubernetes/index.ts';
+import { CaSecret, ReplicaPods, ReplicaReports } from '../../src/cluster/index.ts';
+import { ApiServer, openAccess, ServerClock } from '../../src/kubernetes/index.ts';
 import { KubernetesSource } from '../../src/sources/kubernetes/index.ts';
 import { openAdmission } from './admission.ts';
 import { defaultNamespace, type CaConfig } from './config.ts';
@@ -17,10 +17,38 @@ import { followRoot, publishInCluster, rootSecret } from './shared-root.ts';
 /** A TokenReview takes milliseconds: whoever waits for one is an Envoy that could be served. */
 const reviewTimeoutMs = 3_000;
 
+/** What SVIDs are dated back by covers half of it; a cluster whose clocks differ by more is broken. */
+const mostSkewMs = 60_000;
+
+/** Tells when the own clock goes wrong, and when it is right again. @returns stops it */
+function watchClock(clock: ServerClock, { witnesses, tell }: HomeOptions): () => void {
+  const { log, metrics, audit } = witnesses;
+  let wrong = false;
+  const timer = setInterval(() => {
+    metrics.clockSkew.set(clock.skewMs / 1_000);
+    const fault = clock.fault();
+    tell.remark('clock', fault);
+    if (wrong === (fault !== undefined)) return;
+    wrong = fault !== undefined;
+    if (fault === undefined) {
+      log.info('the clock is right again, and what is due is signed');
+      audit.record({ event: 'signing.resumed', actor: 'clock' });
+    } else {
+      log.error(
+        { why: fault },
+        'nothing is signed until the clock is right; what is out goes on being served',
+      );
+      audit.record({ event: 'signing.suspended', actor: 'clock', detail: fault });
+    }
+  }, 1_000);
+  timer.unref();
+  return () => clearInterval(timer);
+}
+
 /** @returns stops it, and takes back what was reported */
-function runReports(reports: ReplicaReports): () => Promise<void> {
+function runReports(pods: ReplicaPods, reports: ReplicaReports): () => Promise<void> {
   const stopping = new AbortController();
-  const done = reports.run(stopping.signal);
+  const done = Promise.all([pods.run(stopping.signal), reports.run(stopping.signal)]);
   return async () => {
     stopping.abort();
     await done;
@@ -50,27 +78,39 @@ function caSourceOf(
 /** Kubernetes: pods and policies from the API server, which also issues the tokens. */
 export async function openInCluster(options: HomeOptions): Promise<Home> {
   const { config, mesh, witnesses, tell, signal, closers } = options;
-  const { log } = witnesses;
+  const { log, metrics } = witnesses;
   const monotonicMs = (): number => performance.now();
   const access = openAccess(config.kubeconfig, monotonicMs);
-  const api = new ApiServer({ access });
+  const clock = new ServerClock({ wallMs: Date.now, monotonicMs, mostSkewMs });
+  const api = new ApiServer({ access, onDate: (date) => clock.heard(date) });
   closers.push(() => api.close());
+  closers.push(watchClock(clock, options));
   const namespace = config.namespace ?? access.namespace ?? defaultNamespace;
   const mark = { trustDomain: config.trustDomain.name, namespace };
   const leadership = new Leadership(api, namespace, witnesses);
   let source: KubernetesSource | undefined;
   let statuses: PolicyStatuses | undefined;
   let caPlugged = (): void => {};
-  const reports = new ReplicaReports({
+  const seeing = {
     api,
     namespace,
-    identity: leadership.identity,
     monotonicMs,
     random: Math.random,
-    onChange: () => statuses?.othersChanged(),
-    onFailing: (what, error) =>
+    onFailing: (what: string, error: unknown): void =>
       log.error({ err: error }, `${what} cannot be kept or read; it is tried again`),
-    onRecovered: (what) => log.info(`${what} is there again`),
+    onRecovered: (what: string): void => log.info(`${what} is there again`),
+  };
+  const pods = new ReplicaPods({ ...seeing, onChange: () => statuses?.othersChanged() });
+  const reports = new ReplicaReports({
+    ...seeing,
+    identity: leadership.identity,
+    pods,
+    onChange: () => statuses?.othersChanged(),
+    onSilent: (lines) => {
+      metrics.silentReplicas.set(lines.length);
+      if (lines.length > 0) log.warn({ silent: lines }, 'nobody speaks for the Envoys of some replicas');
+      else log.info('every replica that is ready reports');
+    },
   });
 
   tell.starting(`asking the API server at ${access.server} for the keys of its tokens`);
@@ -116,7 +156,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     audience: config.audience,
     trustDomain: config.trustDomain,
     mesh,
-    nowMs: Date.now,
+    nowMs: () => clock.laterMs(),
     peerAddress: config.peerAddress,
     review: { reviewer, mode: config.tokenReview },
   });
@@ -124,9 +164,12 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     attestor,
     issuer: undefined,
     caSource: caSourceOf(config.ca, api, namespace, witnesses),
+    nowMs: () => clock.laterMs(),
+    clockFault: () => clock.fault(),
     rootStore: secret,
     streamsChanged: () => statuses?.touch(),
     otherReports: () => reports.others,
+    silentReplicas: () => reports.silent(),
     fill: async () => {
       const report = kubernetesReports(witnesses, tell.remark);
       tell.starting(`listing what is in the API server at ${access.server}`);
@@ -152,13 +195,17 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     },
     join: async (wired) => {
       const { rotation, authority, warnings, live } = wired;
+      const publisher = publishInCluster(api, mark, authority, leadership, options, () =>
+        statuses?.othersChanged(),
+      );
       const opened = new PolicyStatuses({
         ...witnesses,
         ...wired,
         api,
         mesh,
         policies: () => source?.policies() ?? [],
-        bundle: () => rotation.bundle(),
+        rotation,
+        isOurs: (name) => publisher.isOurs(name),
         reports,
         identity: leadership.identity,
       });
@@ -166,6 +213,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
       closers.push(() => opened.close());
       closers.push(mesh.subscribe(() => opened.touch()));
       closers.push(authority.onBundleChange(() => opened.touch()));
+      closers.push(authority.onSignerChange(() => opened.touch()));
       closers.push(live.onChange(() => opened.touch()));
       warnings.onChange(() => opened.touch());
       leadership.onTerm((term) => {
@@ -174,11 +222,10 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
       });
       if (config.admission !== undefined)
         await openAdmission({ ...options, ...wired, listen: config.admission, api, namespace, leadership });
-      closers.push(runReports(reports));
+      closers.push(runReports(pods, reports));
       const root = followRoot(api, secret, authority, options);
       closers.push(() => root.stop());
       caPlugged = () => root.again();
-      publishInCluster(api, mark, authority, leadership, options);
       closers.push(() => leadership.stop());
       leadership.start();
     },

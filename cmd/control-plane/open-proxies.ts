@@ -15,11 +15,12 @@ export interface ProxiesParts {
   readonly keys: JwksKeeper;
   readonly authority: Authority;
   readonly nowMs: () => number;
+  readonly clockFault: () => string | undefined;
 }
 
 /** The connected workloads, told of every change: of the mesh, its settings, issuers' keys, and the authority. */
 export function openProxies(
-  { schema, mesh, live, keys, authority, nowMs }: ProxiesParts,
+  { schema, mesh, live, keys, authority, nowMs, clockFault }: ProxiesParts,
   witnesses: Witnesses,
   closers: (() => void | Promise<void>)[],
 ): Proxies {
@@ -32,6 +33,7 @@ export function openProxies(
     bundle: () => authority.bundle,
     nowMs,
     ticks: () => performance.now(),
+    clockFault,
     random: Math.random,
     issue: ({ id }) => {
       const end = metrics.issuanceSeconds.startTimer();

@@ -4,16 +4,10 @@ import type { ApiServer } from '../../src/kubernetes/index.ts';
 import { namespacedKey, type Mesh, type Pod, type PolicyKind } from '../../src/mesh/index.ts';
 import { EXTENSION_CONFIG_TYPE, type Proxies } from '../../src/proxy/index.ts';
 import { PLURALS, type PolicyStatus } from '../../src/sources/kubernetes/index.ts';
-import {
-  progressOf,
-  proxyStates,
-  summarize,
-  type BundleReport,
-  type Report,
-  type ReportEntry,
-} from '../../src/status/index.ts';
+import { progressOf, proxyStates, summarize, type Report, type ReportEntry } from '../../src/status/index.ts';
 import type { Witnesses } from './observers.ts';
 import type { PolicyWarnings } from './policy-warnings.ts';
+import type { RootRotation } from './root-rotation.ts';
 
 /** The other group's objects have a controller of their own, which writes their status whole. */
 const OWN_GROUP = 'security.countersign.dev';
@@ -29,7 +23,10 @@ export interface PolicyStatusParts extends Witnesses {
   readonly streams: () => readonly StreamStatus[];
   readonly policies: () => readonly PolicyStatus[];
   readonly warnings: PolicyWarnings;
-  readonly bundle: () => BundleReport;
+  /** How far a rotation of the root has come among the own proxies. */
+  readonly rotation: Pick<RootRotation, 'report'>;
+  /** Another mesh's leader writes into the statuses of its own namespaces: two writers would undo each other. */
+  readonly isOurs: (namespace: string) => boolean;
   readonly reports: ReplicaReports;
   readonly identity: string;
 }
@@ -91,7 +88,7 @@ export class PolicyStatuses {
   #look(): void {
     this.#timer = undefined;
     const began = performance.now();
-    this.#own = { policies: this.#progress(), bundle: this.#parts.bundle() };
+    this.#own = { policies: this.#progress(), ...this.#parts.rotation.report() };
     this.#parts.reports.publish(this.#own);
     this.#writer?.wake();
     this.#waitMs = Math.max(EVERY_MS, IDLE_SHARE * (performance.now() - began));
@@ -127,10 +124,12 @@ export class PolicyStatuses {
   }
 
   *#standings(): Generator<PolicyStanding, void, undefined> {
-    const { policies, warnings, reports, identity } = this.#parts;
+    const { policies, warnings, reports, identity, isOurs } = this.#parts;
     if (this.#own === undefined) return;
     const all = new Map([...reports.others, [identity, this.#own]]);
+    const silent = reports.silent('due');
     for (const status of policies().filter(isOwn)) {
+      if (!isOurs(status.namespace)) continue;
       const known = this.#own.policies.get(nameOf(status));
       // Not counted yet; it is looked at soon.
       if (known?.uid !== status.uid || known.generation !== status.generation) continue;
@@ -148,6 +147,7 @@ export class PolicyStatuses {
           lastGood: inForce === 'earlier',
           progress,
           unseenBy,
+          silent,
         },
       };
     }

@@ -1,9 +1,14 @@
-import { POLICY_KINDS, type Mesh, type ObjectKey, type PolicyKind } from '../../src/mesh/index.ts';
+import {
+  POLICY_KINDS,
+  type Mesh,
+  type ObjectKey,
+  type PolicyKind,
+  type PolicyOf,
+} from '../../src/mesh/index.ts';
 import {
   lintAuthn,
   lintTogether,
   type AuthnIssue,
-  type AuthorizationPolicy,
   type Issue,
   type MeshSettings,
 } from '../../src/policy/index.ts';
@@ -106,25 +111,48 @@ function lineOf({ path, message }: Issue): string {
   return `${path}: ${message}`;
 }
 
-/** What lints say of a policy that is not in the mesh yet, beside those that are. */
+/** A document of any kind. */
+type Judged = { [K in PolicyKind]: { readonly kind: K; readonly policy: PolicyOf<K> } }[PolicyKind];
+
+/** What lints say of a document that is not in the mesh yet, beside those that are. */
 export function warningsOf(
-  policy: AuthorizationPolicy,
+  { kind, policy }: Judged,
   mesh: Mesh,
   settings: MeshSettings,
   comparisons: number,
 ): readonly Issue[] {
-  const { apiGroup, namespace, name } = policy;
-  const others = [...mesh.list('AuthorizationPolicy')].flatMap(({ policy: other }) => {
-    const [bare] = other.name.split('@');
-    const former = other.apiGroup === apiGroup && other.namespace === namespace && bare === name;
-    const near = other.namespace === namespace || other.namespace === settings.rootNamespace;
-    return near && !former ? [other] : [];
-  });
-  return lintTogether([...others, policy], {
+  const { rootNamespace } = settings;
+  const surroundings = {
     ...surroundingsOf(mesh, settings),
-    judged: (each) => each === policy,
-    comparisons,
-  });
+    judged: (each: Document): boolean => each === policy,
+  };
+  const documents = { policies: [], requestAuthentications: [], peerAuthentications: [] };
+  const isFormer = former(policy);
+  switch (kind) {
+    case 'AuthorizationPolicy': {
+      const others = [...mesh.list(kind)].flatMap(({ policy: other }) => {
+        const near = other.namespace === policy.namespace || other.namespace === rootNamespace;
+        return near && !isFormer(other) ? [other] : [];
+      });
+      const requestAuthentications = [...mesh.list('RequestAuthentication')].map((each) => each.policy);
+      return [
+        ...lintTogether([...others, policy], { ...surroundings, comparisons }),
+        ...lintAuthn({ ...documents, policies: [policy], requestAuthentications }, surroundings),
+      ];
+    }
+    case 'RequestAuthentication':
+      return lintAuthn({ ...documents, requestAuthentications: [policy] }, surroundings);
+    default: {
+      const others = [...mesh.list(kind)].map((each) => each.policy).filter((other) => !isFormer(other));
+      return lintAuthn({ ...documents, peerAuthentications: [...others, policy] }, surroundings);
+    }
+  }
+}
+
+/** Whether another one is the version that this one replaces. */
+function former({ apiGroup, namespace, name }: Document): (other: Document) => boolean {
+  return (other) =>
+    other.apiGroup === apiGroup && other.namespace === namespace && other.name.split('@')[0] === name;
 }
 
 function findingsOf(
@@ -138,14 +166,11 @@ function findingsOf(
   const surroundings = surroundingsOf(mesh, settings);
   const authn = lintAuthn(
     {
-      policies: policies.filter(judged),
+      policies,
       requestAuthentications: [...mesh.list('RequestAuthentication')].map(({ policy }) => policy),
       peerAuthentications: [...mesh.list('PeerAuthentication')].map(({ policy }) => policy),
     },
-    surroundings,
+    { ...surroundings, judged },
   );
-  return [
-    ...lintTogether(policies, { ...surroundings, judged, comparisons: COMPARISONS }),
-    ...authn.filter(({ policy }) => judged(policy)),
-  ];
+  return [...lintTogether(policies, { ...surroundings, judged, comparisons: COMPARISONS }), ...authn];
 }

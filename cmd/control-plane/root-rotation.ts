@@ -7,15 +7,18 @@ import {
 import type { AuditLog } from '../../src/audit/index.ts';
 import type { StreamStatus } from '../../src/discovery/index.ts';
 import { SECRET_TYPE, type Proxies } from '../../src/proxy/index.ts';
-import { proxyStates, type BundleReport, type Report, type ProxyState } from '../../src/status/index.ts';
+import { proxyStates, type ProxyState, type Report, type SvidReport } from '../../src/status/index.ts';
 import type { Logger } from '../../src/telemetry/index.ts';
 
 /** Of those who lag, in a refusal: more than anybody looks after at once. */
 const MAX_NAMED = 20;
+/** Of a line about one of them, with Envoy's own words. */
+const MAX_LINE = 256;
 /** Of the authority, which an operator is to read: the step was not taken, and nothing changed. */
 const REFUSALS: ReadonlySet<AuthorityErrorCode> = new Set([
   'rotation-refused',
   'store-conflict',
+  'store-unwritable',
   'suspended',
 ]);
 const STEPS: readonly RotationStep[] = ['prepare', 'activate', 'retire', 'abort'];
@@ -28,6 +31,8 @@ export interface RootRotationParts {
   readonly unawareUntilMs: () => number;
   /** What the other replicas say of their own Envoys, by identity. */
   readonly others: () => ReadonlyMap<string, Report>;
+  /** Whose Envoys nobody speaks for, a line each. */
+  readonly silent: () => readonly string[];
   readonly audit: AuditLog;
   readonly log: Logger;
 }
@@ -54,9 +59,14 @@ export class RootRotation {
 
   /** Who stands in the way of a step, and why, a line each; empty: nobody. */
   lagging(step: RotationStep): readonly string[] {
-    const { authority } = this.#parts;
+    const { authority, silent } = this.#parts;
     if (step === 'activate') {
-      return [...this.#bundleStates().lagging, ...this.#unaware(), ...this.#othersWithoutBundle()];
+      return [
+        ...this.#bundleStates().lagging,
+        ...this.#unaware(),
+        ...this.#othersWithoutBundle(),
+        ...silent(),
+      ];
     }
     if (step !== 'retire') return [];
     const { otherEndsMs = 0 } = authority.rotation;
@@ -64,19 +74,19 @@ export class RootRotation {
       authority.nowMs() < otherEndsMs
         ? [`SVIDs of the former root live until ${new Date(otherEndsMs).toISOString()}`]
         : [];
-    return [...this.#withFormerSvid(), ...living];
+    return [...this.#svidStates().lagging, ...this.#othersWithFormerSvid(), ...silent(), ...living];
   }
 
-  /** How far the bundle has come among the Envoys of this replica, for the others. */
-  bundle(): BundleReport {
+  /** How far bundle and SVIDs have come among the Envoys of this replica, for the others. */
+  report(): Pick<Report, 'bundle' | 'svids'> {
     const { authority, unawareUntilMs } = this.#parts;
-    const { proxies, lagging } = this.#bundleStates();
     return {
-      sequence: authority.bundle.sequence,
-      proxies,
-      current: proxies - lagging.length,
-      lagging: lagging.slice(0, MAX_NAMED),
-      unawareUntilMs: unawareUntilMs(),
+      bundle: {
+        sequence: authority.bundle.sequence,
+        ...counted(this.#bundleStates()),
+        unawareUntilMs: unawareUntilMs(),
+      },
+      svids: { signing: authority.rotation.signing.fingerprint, ...counted(this.#svidStates()) },
     };
   }
 
@@ -111,7 +121,7 @@ export class RootRotation {
   }
 
   async #step(step: RotationStep, force: boolean): Promise<void> {
-    const { authority } = this.#parts;
+    const { authority, log } = this.#parts;
     try {
       switch (step) {
         case 'prepare':
@@ -124,9 +134,10 @@ export class RootRotation {
           return await authority.abortRotation(force);
       }
     } catch (error) {
-      if (error instanceof AuthorityError && REFUSALS.has(error.code))
-        throw new RotationRefused(error.message, { cause: error });
-      throw error;
+      if (!(error instanceof AuthorityError) || !REFUSALS.has(error.code)) throw error;
+      // Who asked may not be who can mend it.
+      if (error.code === 'store-unwritable') log.error({ err: error, step }, 'a step could not be kept');
+      throw new RotationRefused(error.message, { cause: error });
     }
   }
 
@@ -140,7 +151,7 @@ export class RootRotation {
   }
 
   /** Live Envoys that do not run the present bundle under each name that they asked for. */
-  #bundleStates(): { readonly proxies: number; readonly lagging: readonly string[] } {
+  #bundleStates(): States {
     const states = this.#secretStates('bundles');
     const lagging = [...states].flatMap(([client, state]) => {
       if (state.kind === 'current') return [];
@@ -154,15 +165,19 @@ export class RootRotation {
   #othersWithoutBundle(): readonly string[] {
     const { authority, others } = this.#parts;
     return [...others()].flatMap(([replica, { bundle }]) => {
-      const { sequence, proxies, current, lagging, unawareUntilMs } = bundle;
-      if (sequence < authority.bundle.sequence) return [`replica ${replica} gives out an earlier bundle`];
-      const more = proxies - current - lagging.length;
-      return [
-        ...lagging,
-        ...(more > 0 ? [`and ${more} more Envoys of replica ${replica}`] : []),
-        ...this.#unaware(unawareUntilMs),
-      ];
+      if (bundle.sequence < authority.bundle.sequence)
+        return [`replica ${replica} gives out an earlier bundle`];
+      return [...linesOf(replica, bundle), ...this.#unaware(bundle.unawareUntilMs)];
     });
+  }
+
+  #othersWithFormerSvid(): readonly string[] {
+    const { authority, others } = this.#parts;
+    return [...others()].flatMap(([replica, { svids }]) =>
+      svids.signing === authority.rotation.signing.fingerprint
+        ? linesOf(replica, svids)
+        : [`replica ${replica} signs below another root`],
+    );
   }
 
   /** Agents ask, and are told nothing in between: what they hold must have been fetched since, or have ended. */
@@ -176,15 +191,43 @@ export class RootRotation {
   }
 
   /** Live Envoys that run an SVID below the former root, or have not acknowledged the one below the new. */
-  #withFormerSvid(): readonly string[] {
+  #svidStates(): States {
     const { authority, proxies } = this.#parts;
-    return [...this.#secretStates('own SVID')].flatMap(([client, state]) => {
+    const states = this.#secretStates('own SVID');
+    const lagging = [...states].flatMap(([client, state]) => {
       const held = proxies.svidOf(client);
       if (held !== undefined && !authority.isCurrent(held.svid))
         return [`${client} holds an SVID of the former root`];
       return state.kind === 'current' ? [] : [`${client} has not acknowledged its new SVID yet`];
     });
+    return { proxies: states.size, lagging };
   }
+}
+
+/** Live Envoys, and who of them lags and why, a line each. */
+interface States {
+  readonly proxies: number;
+  readonly lagging: readonly string[];
+}
+
+function counted({ proxies, lagging }: States): Pick<SvidReport, 'proxies' | 'current' | 'lagging'> {
+  return {
+    proxies,
+    current: proxies - lagging.length,
+    lagging: lagging.slice(0, MAX_NAMED).map((line) => line.slice(0, MAX_LINE)),
+  };
+}
+
+/** Who of another replica's Envoys lags. */
+function linesOf(
+  replica: string,
+  { proxies, current, lagging }: Pick<SvidReport, 'proxies' | 'current' | 'lagging'>,
+): readonly string[] {
+  const more = proxies - current - lagging.length;
+  return [
+    ...lagging.map((line) => `${line} (replica ${replica})`),
+    ...(more > 0 ? [`and ${more} more Envoys of replica ${replica}`] : []),
+  ];
 }
 
 /** Another root signs: who holds an SVID of the former one gets a new one now. */

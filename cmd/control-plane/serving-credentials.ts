@@ -6,6 +6,8 @@ import type { SpiffeId } from '../../src/identity/index.ts';
 const tls13 = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3' } as const;
 /** A renewal that failed is tried again this soon. */
 const retryMs = 10_000;
+/** Longer waits are taken in steps, so that a clock that was set is noticed. */
+const longestTimerMs = 60_000;
 
 /** grpc-js' server credentials whose certificate can be replaced while connections go on. */
 class RenewableCredentials extends grpc.ServerCredentials {
@@ -54,7 +56,9 @@ export function servingCertificate(options: ServingOptions): ServingCertificate 
   const listeners: ((context: ServingContext) => void)[] = [];
   let timer: NodeJS.Timeout | undefined;
   const schedule = (atMs: number): void => {
-    timer = setTimeout(renew, Math.max(0, atMs - nowMs()));
+    const waitMs = Math.max(0, atMs - nowMs());
+    timer =
+      waitMs > longestTimerMs ? setTimeout(() => schedule(atMs), longestTimerMs) : setTimeout(renew, waitMs);
     timer.unref();
   };
   const svid = issue();

@@ -96,14 +96,15 @@ export function followRoot(
   };
 }
 
-/** While this replica leads, it keeps the trust bundle in every namespace. */
+/** While this replica leads, it keeps the trust bundle in every namespace. @param onOwners as of the publisher */
 export function publishInCluster(
   api: ApiServer,
   mark: MeshMark,
   authority: Authority,
   leadership: Leadership,
   { witnesses }: HomeOptions,
-): void {
+  onOwners: () => void,
+): BundlePublisher {
   const { log, metrics } = witnesses;
   const publisher = new BundlePublisher({
     api,
@@ -112,6 +113,7 @@ export function publishInCluster(
     onBundleChange: (listener) => authority.onBundleChange(listener),
     random: Math.random,
     monotonicMs: () => performance.now(),
+    onOwners,
     observer: {
       written: (path) => {
         metrics.bundleWrites.inc();
@@ -119,7 +121,10 @@ export function publishInCluster(
       },
       taken: (path, otherMesh) => {
         metrics.bundleConflicts.inc();
-        log.error({ path, otherMesh }, 'this object is that of another mesh, and is left alone');
+        log.error(
+          { path, otherMesh },
+          'this object is that of another mesh, and is left alone, as the statuses of policies beside it are',
+        );
       },
       failed: (path, error) =>
         log.error({ path, err: error }, 'the trust bundle could not be written; it is tried again'),
@@ -129,4 +134,5 @@ export function publishInCluster(
     },
   });
   leadership.onTerm((term) => void publisher.run(term));
+  return publisher;
 }

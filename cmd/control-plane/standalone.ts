@@ -45,6 +45,10 @@ export async function openStandalone(directory: string, options: HomeOptions): P
     leads: () => true,
     caPlugged: () => {},
     streamsChanged: () => {},
+    nowMs,
+    // Nobody else says what time it is.
+    clockFault: () => undefined,
     otherReports: () => new Map(),
+    silentReplicas: () => [],
   };
 }

@@ -106,6 +106,7 @@ async function wire(
     signingObserver: signingObserver(witnesses, tell.remark),
     rootEvidence: publishedBundle(dataDir),
     nowMs,
+    clockFault: () => home.clockFault(),
     svidTtlMs: config.svidTtlMs,
     keysAhead: KEYS_AHEAD,
   });
@@ -121,7 +122,8 @@ async function wire(
   );
   closers.push(() => keys.close());
   const schema = envoySchema();
-  const proxies = openProxies({ schema, mesh, live, keys, authority, nowMs }, witnesses, closers);
+  const clockFault = (): string | undefined => home.clockFault();
+  const proxies = openProxies({ schema, mesh, live, keys, authority, nowMs, clockFault }, witnesses, closers);
 
   await home.fill();
   closers.push(followIssuers(mesh, keys, witnesses));
@@ -161,7 +163,7 @@ async function wire(
       home.streamsChanged(),
     ),
     limits: config.limits,
-    nowMs,
+    nowMs: () => home.nowMs(),
     random: Math.random,
     order: pushOrder,
   });
@@ -199,6 +201,7 @@ async function wire(
     streams,
     unawareUntilMs: () => certificates.unawareUntilMs(),
     others: () => home.otherReports(),
+    silent: () => home.silentReplicas(),
   });
   if (config.rotateRootAtAgeMs !== undefined) {
     const { rotateRootAtAgeMs: ageMs, svidTtlMs: settleMs } = config;

@@ -402,5 +402,7 @@ export class Authority {
     if (this.#closed) throw new AuthorityError('closed', 'The authority is closed: it issues nothing more.');
     if (this.#suspended !== undefined)
       throw new AuthorityError('suspended', `Nothing is signed: ${this.#suspended}`);
+    const fault = this.#options.clockFault?.();
+    if (fault !== undefined) throw new AuthorityError('suspended', `Nothing is signed: ${fault}`);
   }
 }

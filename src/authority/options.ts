@@ -11,6 +11,8 @@ export interface AuthorityOptions {
   readonly rootEvidence?: string | undefined;
   /** ms since the epoch. */
   readonly nowMs: () => number;
+  /** Why nothing may be dated by that clock now, for people; undefined: it may. */
+  readonly clockFault?: () => string | undefined;
   /** Life of an SVID where `issue` is not told another. */
   readonly svidTtlMs: number;
   /** Life of a root made here. Default 10 years. */

@@ -50,6 +50,7 @@ it('publishes to the namespaces, and to the cluster once it has ClusterTrustBund
     mark: { trustDomain: trustDomain.name, namespace: 'home' },
     bundle: () => authority.bundle,
     onBundleChange: (listener) => authority.onBundleChange(listener),
+    onOwners: () => {},
     random: () => 0.5,
     monotonicMs: () => performance.now(),
     absentMs: 5,

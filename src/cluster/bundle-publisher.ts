@@ -29,6 +29,8 @@ export interface BundlePublisherOptions {
     unfollowed(resource: string, error: ApiServerError): void;
     followed(resource: string): void;
   };
+  /** Whose a namespace is may be another now. */
+  readonly onOwners: () => void;
   readonly random: () => number;
   readonly monotonicMs: () => number;
   /** How soon a version of the ClusterTrustBundle that is not served is looked for again. Default 30 000. */
@@ -45,9 +47,18 @@ const ABSENT_MS = 30_000;
  */
 export class BundlePublisher {
   readonly #options: BundlePublisherOptions;
+  #namespaces: ObjectKeeper | undefined;
 
   constructor(options: BundlePublisherOptions) {
     this.#options = options;
+  }
+
+  /**
+   * Whether a namespace is this mesh's to write into: it is whoever's bundle is there. Not before those that there are
+   * have been listed, or could not be.
+   */
+  isOurs(namespace: string): boolean {
+    return this.#namespaces !== undefined && this.#namespaces.otherMesh(namespace) === undefined;
   }
 
   /** Until `signal` is aborted. Never rejects. */
@@ -80,6 +91,10 @@ export class BundlePublisher {
         want([name]);
       }
     };
+    const owners = (): void => {
+      this.#namespaces = keeper;
+      this.#options.onOwners();
+    };
     const stop = this.#options.onBundleChange(() => want(namespaces));
     await Promise.all([
       this.#follow('/api/v1/namespaces', undefined, readNamespace, signal, {
@@ -95,17 +110,26 @@ export class BundlePublisher {
       this.#follow('/api/v1/configmaps', BUNDLE_CONFIG_MAP, (object) => foundObject(object, mark), signal, {
         replaced: (all) => {
           keeper.foundAll(new Map(all.map((object) => [object.namespace, object])));
+          owners();
           if (listed) return;
           listed = true;
           want(namespaces);
         },
-        set: (object) => keeper.found(object.namespace, object),
-        deleted: ({ namespace }) => keeper.gone(namespace),
+        set: (object) => {
+          keeper.found(object.namespace, object);
+          owners();
+        },
+        deleted: ({ namespace }) => {
+          keeper.gone(namespace);
+          owners();
+        },
         absent: () => {},
+        failed: owners,
       }),
     ]);
     stop();
     keeper.stop();
+    this.#namespaces = undefined;
   }
 
   async #runClusterTrustBundle(signal: AbortSignal): Promise<void> {
@@ -157,7 +181,7 @@ export class BundlePublisher {
     name: string | undefined,
     read: (object: Fields) => T,
     signal: AbortSignal,
-    sink: Omit<ReflectorSink<T>, 'failed' | 'recovered'>,
+    sink: Omit<ReflectorSink<T>, 'failed' | 'recovered'> & { readonly failed?: () => void },
   ): Promise<void> {
     const { api, random, monotonicMs, observer, absentMs = ABSENT_MS } = this.#options;
     const reflector = new Reflector<T>({
@@ -167,7 +191,10 @@ export class BundlePublisher {
       read,
       sink: {
         ...sink,
-        failed: (error) => observer.unfollowed(path, error),
+        failed: (error) => {
+          observer.unfollowed(path, error);
+          sink.failed?.();
+        },
         recovered: () => observer.followed(path),
       },
       random,

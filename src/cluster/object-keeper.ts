@@ -92,6 +92,11 @@ export class ObjectKeeper {
     }
   }
 
+  /** Whose the object of a key is, where that is another mesh. */
+  otherMesh(key: string): string | undefined {
+    return this.#found.get(key)?.otherMesh;
+  }
+
   stop(): void {
     this.#stopped = true;
     for (const timer of this.#timers.values()) clearTimeout(timer);

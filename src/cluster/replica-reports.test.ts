@@ -10,6 +10,7 @@ const collection = '/api/v1/namespaces/home/configmaps';
 const report = (sequence: number): Report => ({
   policies: new Map(),
   bundle: { sequence, proxies: 1, current: 1, lagging: [], unawareUntilMs: 0 },
+  svids: { signing: 'ab12', proxies: 1, current: 1, lagging: [] },
 });
 
 let server: FakeApiServer;
@@ -17,6 +18,9 @@ let api: ApiServer;
 let clockMs: number;
 let changes: number;
 let failures: string[];
+/** Ready pods of other replicas, and since when. */
+let pods: { own: string; others: Map<string, number>; unknownSinceMs: number | undefined };
+let silences: (readonly string[])[];
 let watch: Opened | undefined;
 let reports: ReplicaReports;
 let stop: () => Promise<void>;
@@ -28,7 +32,10 @@ function configMap(identity: string, version: number, packed: Buffer = packRepor
     metadata: {
       name: `countersign-report-${identity}`,
       resourceVersion: String(version),
-      annotations: { 'security.countersign.dev/replica': identity },
+      annotations: {
+        'security.countersign.dev/replica': identity,
+        'security.countersign.dev/pod': `pod-${identity}`,
+      },
     },
     binaryData: { report: packed.toString('base64') },
   };
@@ -53,6 +60,8 @@ async function start(...there: readonly object[]): Promise<void> {
     api,
     namespace: 'home',
     identity: 'Me_1',
+    pods,
+    onSilent: (lines) => silences.push(lines),
     monotonicMs: () => clockMs,
     random: () => 0,
     onChange: () => (changes += 1),
@@ -70,7 +79,8 @@ async function start(...there: readonly object[]): Promise<void> {
 }
 
 beforeEach(async () => {
-  [clockMs, changes, failures, watch] = [0, 0, [], undefined];
+  [clockMs, changes, failures, watch, silences] = [0, 0, [], undefined, []];
+  pods = { own: 'me', others: new Map(), unknownSinceMs: undefined };
   written = ({ json }) => json({ metadata: { resourceVersion: '9' } });
   server = new FakeApiServer();
   api = new ApiServer({ access: await server.start() });
@@ -150,6 +160,46 @@ describe('the reports of others', () => {
     server.answer = answer;
     await until('the return', () => failures.some((each) => each.startsWith('recovered')));
     expect([...reports.others.keys()]).toEqual(['r1']);
+  });
+
+  it('are missed where a pod is ready and none of it is there, or none can be read', async () => {
+    pods.others.set('pod-r1', 0).set('pod-r2', 0);
+    await start(configMap('r1', 1));
+    await until('the list', () => reports.others.size === 1);
+    expect(reports.silent()).toEqual(['replica pod-r2 does not report']);
+    expect(reports.silent('due')).toEqual([]);
+    clockMs = 10_000;
+    expect(reports.silent('due')).toEqual(['replica pod-r2 does not report']);
+    await until('that it is told', () => silences.length === 1);
+    clockMs = 30_000;
+    expect(reports.silent()).toEqual(['replica pod-r1 does not report', 'replica pod-r2 does not report']);
+    pods.others.clear();
+    pods.unknownSinceMs = 25_000;
+    expect(reports.silent()).toEqual(['which replicas there are is not known']);
+    expect(reports.silent('due')).toEqual([]);
+  });
+
+  it('are not held against anybody while the API server is away, only against a right that is missing', async () => {
+    pods.others.set('pod-r1', 0);
+    await start(configMap('r1', 1));
+    await until('the list', () => reports.others.size === 1);
+    server.answer = ({ json }) => json({ message: 'away' }, 503);
+    watch?.cut();
+    await until('the failure', () => failures.length > 0);
+    clockMs = 600_000;
+    expect([...reports.others.keys()]).toEqual(['r1']);
+    expect(reports.silent('due')).toEqual([]);
+    expect(reports.silent()).toEqual(['the reports of the other replicas cannot be read']);
+  });
+
+  it('that may not be read are said to be unread', async () => {
+    await start(configMap('r1', 1));
+    await until('the list', () => reports.others.size === 1);
+    server.answer = ({ json }) => json({ message: 'no' }, 403);
+    watch?.cut();
+    await until('the cut and the refusal', () => failures.length > 1);
+    clockMs = 10_000;
+    expect(reports.silent('due')).toEqual(['the reports of the other replicas cannot be read']);
   });
 
   it('are deleted by one replica when they have long not been renewed', async () => {

@@ -9,6 +9,7 @@ import {
 } from '../kubernetes/index.ts';
 import { packReport, unpackReport, type Report } from '../status/index.ts';
 import { pause } from './pause.ts';
+import type { ReplicaPods } from './replica-pods.ts';
 
 export interface ReplicaReportsOptions {
   readonly api: ApiServer;
@@ -16,11 +17,15 @@ export interface ReplicaReportsOptions {
   readonly namespace: string;
   /** Of this replica; no two are equal. */
   readonly identity: string;
+  /** Which replicas there are: who of them does not report is silent. */
+  readonly pods: Pick<ReplicaPods, 'own' | 'others' | 'unknownSinceMs'>;
   /** A clock that only goes forward. */
   readonly monotonicMs: () => number;
   readonly random: () => number;
-  /** Another replica reports something else, came, or went. */
+  /** Another replica reports something else, came, went, or fell silent. */
   readonly onChange: () => void;
+  /** Who is silent for longer than it takes to report is not who was: as `silent` says it. */
+  readonly onSilent: (lines: readonly string[]) => void;
   /** Reports cannot be written or watched, or one cannot be read. Once for each row of failures. */
   readonly onFailing: (what: string, error: unknown) => void;
   readonly onRecovered: (what: string) => void;
@@ -37,16 +42,27 @@ interface ReportTimes {
   readonly goneMs: number;
   /** What is left of who is gone is deleted after this. */
   readonly sweepMs: number;
+  /** A replica that is ready has reported by then. */
+  readonly dueMs: number;
 }
 
-const TIMES: ReportTimes = { everyMs: 2_000, renewMs: 10_000, goneMs: 30_000, sweepMs: 300_000 };
+const TIMES: ReportTimes = {
+  everyMs: 2_000,
+  renewMs: 10_000,
+  goneMs: 30_000,
+  sweepMs: 300_000,
+  dueMs: 10_000,
+};
 const LABEL = 'security.countersign.dev/report';
 const REPLICA = 'security.countersign.dev/replica';
+const POD = 'security.countersign.dev/pod';
 /** Otherwise a renewal would change nothing, and nobody would see it. */
 const SEQUENCE = 'security.countersign.dev/sequence';
 
 interface Seen {
   readonly identity: string;
+  /** Empty: it runs as none. */
+  readonly pod: string;
   readonly resourceVersion: string;
   /** Undefined: it could not be read. */
   readonly report: Report | undefined;
@@ -66,22 +82,51 @@ export class ReplicaReports {
   #sequence = 0;
   #failing = false;
   #known = '';
+  #silent = '';
+  /** Since when reports have not been seen; and since when they are refused, where the API server is not just away. */
+  #unread: { readonly sinceMs: number; readonly refusedMs: number | undefined } | undefined;
 
   constructor(options: ReplicaReportsOptions) {
     this.#options = options;
     this.#times = { ...TIMES, ...options.times };
     this.#name = nameOf(options.identity);
+    this.#unread = { sinceMs: options.monotonicMs(), refusedMs: options.monotonicMs() };
   }
 
   /** Of the other replicas that live, by identity. */
   get others(): ReadonlyMap<string, Report> {
-    const now = this.#options.monotonicMs();
-    const living = new Map<string, Report>();
-    for (const [name, { identity, report, atMs }] of this.#seen) {
-      if (name !== this.#name && report !== undefined && now - atMs < this.#times.goneMs)
-        living.set(identity, report);
-    }
-    return living;
+    return new Map(this.#living().map(({ identity, report }) => [identity, report]));
+  }
+
+  /**
+   * Whose Envoys nobody speaks for, a line each, so far as it is known: replicas that are there and do not report.
+   * @param when `due`: once they have had the time to
+   */
+  silent(when: 'now' | 'due' = 'now'): readonly string[] {
+    const { pods, monotonicMs } = this.#options;
+    const longMs = when === 'now' ? 0 : this.#times.dueMs;
+    const long = (sinceMs: number): boolean => monotonicMs() - sinceMs >= longMs;
+    const lines: string[] = [];
+    const unread = this.#unread;
+    // With the API server away nobody can write or be seen to, and nothing of it is anybody's fault.
+    const unreadMs = when === 'now' ? unread?.sinceMs : unread?.refusedMs;
+    if (unreadMs !== undefined && long(unreadMs))
+      lines.push('the reports of the other replicas cannot be read');
+    if (pods.unknownSinceMs !== undefined && long(pods.unknownSinceMs))
+      lines.push('which replicas there are is not known');
+    const reporting = new Set(this.#living().map(({ pod }) => pod));
+    for (const [pod, sinceMs] of pods.others)
+      if (!reporting.has(pod) && long(sinceMs)) lines.push(`replica ${pod} does not report`);
+    return lines;
+  }
+
+  #living(): readonly (Seen & { readonly report: Report })[] {
+    const now = this.#unread?.sinceMs ?? this.#options.monotonicMs();
+    return [...this.#seen].flatMap(([name, { report, ...seen }]) =>
+      name !== this.#name && report !== undefined && now - seen.atMs < this.#times.goneMs
+        ? [{ ...seen, report }]
+        : [],
+    );
   }
 
   /** Tells the others; what is told meanwhile replaces it. */
@@ -141,6 +186,7 @@ export class ReplicaReports {
           const names = new Set(objects.map(([name]) => name));
           for (const name of this.#seen.keys()) if (!names.has(name)) this.#seen.delete(name);
           for (const each of objects) this.#see(each);
+          this.#unread = undefined;
           this.#options.onChange();
         },
         set: (each) => {
@@ -152,8 +198,16 @@ export class ReplicaReports {
           this.#options.onChange();
         },
         absent: () => this.#seen.clear(),
-        failed: (error) => onFailing(what, error),
+        failed: (error) => {
+          const now = monotonicMs();
+          this.#unread = {
+            sinceMs: this.#unread?.sinceMs ?? now,
+            refusedMs: this.#unread?.refusedMs ?? (error.away ? undefined : now),
+          };
+          onFailing(what, error);
+        },
         recovered: () => {
+          this.#unread = undefined;
           // Nobody could be seen to renew while nothing was seen.
           for (const [name, seen] of this.#seen) this.#seen.set(name, { ...seen, atMs: monotonicMs() });
           onRecovered(what);
@@ -165,15 +219,19 @@ export class ReplicaReports {
   #read(object: Fields): readonly [string, Omit<Seen, 'atMs'>] {
     const metadata = fieldsAt(object, 'metadata');
     const name = textAt(metadata, 'name') ?? '';
-    const identity = textAt(fieldsAt(metadata, 'annotations'), REPLICA) ?? name;
-    const resourceVersion = textAt(metadata, 'resourceVersion') ?? '';
-    if (name === this.#name) return [name, { identity, resourceVersion, report: undefined }];
+    const annotations = fieldsAt(metadata, 'annotations');
+    const seen = {
+      identity: textAt(annotations, REPLICA) ?? name,
+      pod: textAt(annotations, POD) ?? '',
+      resourceVersion: textAt(metadata, 'resourceVersion') ?? '',
+    };
+    if (name === this.#name) return [name, { ...seen, report: undefined }];
     try {
       const packed = textAt(fieldsAt(object, 'binaryData'), 'report') ?? '';
-      return [name, { identity, resourceVersion, report: unpackReport(Buffer.from(packed, 'base64')) }];
+      return [name, { ...seen, report: unpackReport(Buffer.from(packed, 'base64')) }];
     } catch (error) {
       this.#options.onFailing(`the report ${name}, which is another release's or was edited`, error);
-      return [name, { identity, resourceVersion, report: undefined }];
+      return [name, { ...seen, report: undefined }];
     }
   }
 
@@ -182,9 +240,12 @@ export class ReplicaReports {
     this.#seen.set(name, { ...seen, atMs: this.#options.monotonicMs() });
   }
 
-  /** Who is gone says nothing: it is noticed here. */
+  /** Who is gone, or silent, says nothing: it is noticed here. */
   #notice(): void {
-    const known = [...this.others.keys()].toSorted().join(' ');
+    const silent = this.silent('due');
+    if (silent.join('\n') !== this.#silent) this.#options.onSilent(silent);
+    this.#silent = silent.join('\n');
+    const known = [...[...this.others.keys()].toSorted(), ...silent].join('\n');
     if (known !== this.#known) this.#options.onChange();
     this.#known = known;
   }
@@ -211,10 +272,10 @@ export class ReplicaReports {
   }
 
   async #write(packed: Buffer, signal: AbortSignal): Promise<void> {
-    const { api, identity } = this.#options;
+    const { api, identity, pods } = this.#options;
     this.#sequence += 1;
     const labels = { [LABEL]: 'replica' };
-    const annotations = { [REPLICA]: identity, [SEQUENCE]: String(this.#sequence) };
+    const annotations = { [REPLICA]: identity, [POD]: pods.own ?? '', [SEQUENCE]: String(this.#sequence) };
     const body = {
       metadata: { name: this.#name, labels, annotations },
       binaryData: { report: packed.toString('base64') },

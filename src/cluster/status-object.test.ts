@@ -9,6 +9,7 @@ const standing: Standing = {
   lastGood: false,
   progress: { proxies: 2, current: 2 },
   unseenBy: [],
+  silent: [],
 };
 const theirs = { type: 'example.com/Audited', status: 'True' };
 

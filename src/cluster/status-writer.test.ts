@@ -39,6 +39,7 @@ async function start(...names: readonly string[]): Promise<void> {
       lastGood: false,
       progress: { proxies: 1, current: 1 },
       unseenBy: [],
+      silent: [],
     },
   }));
   server.answer = (asked) => {

@@ -16,6 +16,8 @@ export interface ApiServerOptions {
   readonly maxAnswerBytes?: number;
   /** Of one event of a watch; default 8 MiB: etcd holds objects of up to 1.5 MiB. */
   readonly maxEventBytes?: number;
+  /** Told the `Date` of each answer as it comes. */
+  readonly onDate?: (date: string) => void;
 }
 
 export interface RequestOptions {
@@ -50,6 +52,7 @@ export class ApiServer {
   readonly #times: ConnectionTimes;
   readonly #maxAnswerBytes: number;
   readonly #maxEventBytes: number;
+  readonly #onDate: ((date: string) => void) | undefined;
   readonly #origin: string;
   readonly #prefix: string;
   readonly #closed = new AbortController();
@@ -60,6 +63,7 @@ export class ApiServer {
     this.#times = { ...TIMES, ...options.times };
     this.#maxAnswerBytes = options.maxAnswerBytes ?? 32 * MIB;
     this.#maxEventBytes = options.maxEventBytes ?? 8 * MIB;
+    this.#onDate = options.onDate;
     const url = new URL(options.access.server);
     this.#origin = url.origin;
     this.#prefix = url.pathname.replace(/\/+$/u, '');
@@ -214,7 +218,10 @@ export class ApiServer {
       all,
     );
     stream.end(body === undefined ? undefined : JSON.stringify(body));
-    return await headOf(stream);
+    const response = await headOf(stream);
+    const { date } = response.headers;
+    if (date !== undefined) this.#onDate?.(date);
+    return response;
   }
 
   async #connected(): Promise<{ connection: Connection; headers: Readonly<Record<string, string>> }> {

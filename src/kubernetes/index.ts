@@ -10,4 +10,8 @@ export { fieldsAt, isFields, textAt } from './fields.ts';
 export type { Fields } from './fields.ts';
 export { Reflector } from './reflector.ts';
 export type { ReflectorOptions, ReflectorSink } from './reflector.ts';
+export { ServerClock } from './server-clock.ts';
+export type { ServerClockOptions } from './server-clock.ts';
+export { ServedResources } from './served-resources.ts';
+export type { ServedResourcesOptions } from './served-resources.ts';
 export { isOlder } from './versions.ts';

@@ -225,6 +225,23 @@ describe('a reflector', () => {
     await heard('failed REFUSED', 'replaced ', 'recovered');
   });
 
+  it('tells of refusals by one that was away, where they last', async () => {
+    const refuses = ({ json }: Asked): void => json({ message: 'no' }, 403);
+    script(
+      ({ json }) => json({ message: 'away' }, 503),
+      refuses,
+      refuses,
+      ({ json }) => json({ message: 'away' }, 503),
+      refuses,
+      refuses,
+      refuses,
+      refuses,
+      ({ json }) => json(listOf(1, [])),
+    );
+    follow();
+    await heard('failed REFUSED', 'failed REFUSED', 'replaced ', 'recovered');
+  });
+
   it('stops at once', async () => {
     script(({ json }) => json(listOf(10, [])));
     follow();

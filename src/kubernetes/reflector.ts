@@ -15,7 +15,7 @@ export interface ReflectorSink<T> {
   deleted(object: T): void;
   /** The API server does not serve the resource (any more): there are none. */
   absent(): void;
-  /** Once for each row of failures; it is tried again. */
+  /** Once for each row of failures, and again where one that was away is back and goes on refusing; it is tried again. */
   failed(error: ApiServerError): void;
   /** After `failed`: it is listed, or watched, again. */
   recovered(): void;
@@ -25,6 +25,8 @@ export interface ReflectorOptions<T> {
   readonly api: ApiServer;
   /** Of the list, as `/api/v1/pods`. */
   readonly path: string;
+  /** Where that is not fixed: the path now, asked before each list. Undefined: it is not served. */
+  readonly locate?: () => Promise<string | undefined>;
   /** Which of them, as `metadata.name=countersign`; absent: all. */
   readonly fieldSelector?: string;
   /** Likewise, by their labels. */
@@ -46,6 +48,8 @@ export interface ReflectorOptions<T> {
 const WATCH_SECONDS = { least: 300, most: 600 };
 /** The API server sends a bookmark each minute. */
 const SILENT_MS = 150_000;
+/** So many in a row are believed of an API server that was away. */
+const REFUSALS = 3;
 /** A watch that ends sooner than this counts as a failure: it would be opened again and again. */
 const SHORT_MS = 1_000;
 
@@ -61,11 +65,16 @@ export class Reflector<T> {
   readonly #pageSize: number;
   /** The version up to which everything was seen; undefined: list first. */
   #version: string | undefined;
-  #failing = false;
+  /** As it was listed last. */
+  #path: string;
+  #failing: 'away' | 'refused' | undefined;
   #absences = 0;
+  /** In a row. */
+  #refusals = 0;
 
   constructor(options: ReflectorOptions<T>) {
     this.#options = options;
+    this.#path = options.path;
     this.#pageSize = options.pageSize ?? 500;
     const { firstMs, mostMs } = options.backOff ?? { firstMs: 500, mostMs: 10_000 };
     this.#backOff = new BackOff({ random: options.random, firstMs, mostMs });
@@ -82,7 +91,12 @@ export class Reflector<T> {
   /** @returns how long to wait before the next */
   async #turn(signal: AbortSignal): Promise<number> {
     try {
-      if (this.#version === undefined) await this.#list(signal);
+      if (this.#version === undefined) {
+        const path = await this.#locate();
+        if (path === undefined) return this.#notServed();
+        this.#path = path;
+        await this.#list(signal);
+      }
       return await this.#watch(signal);
     } catch (error) {
       return signal.aborted ? 0 : this.#afterFailure(asApiServerError(error, this.#options.path));
@@ -94,11 +108,22 @@ export class Reflector<T> {
     this.#absences = 0;
     if (mustListAgain(error)) this.#version = undefined;
     // That versions expire is in order: it is what a long absence ends with.
-    if (!this.#failing && !isExpired(error)) {
-      this.#failing = true;
-      this.#options.sink.failed(error);
-    }
+    if (!isExpired(error)) this.#fail(error);
     return Math.max(this.#backOff.next(), error.refused?.retryAfterMs ?? 0);
+  }
+
+  #fail(error: ApiServerError): void {
+    this.#refusals = error.away ? 0 : this.#refusals + 1;
+    // One that has just started refuses before it knows everybody's rights.
+    const turned = this.#failing === 'away' && this.#refusals >= REFUSALS;
+    if (this.#failing !== undefined && !turned) return;
+    this.#failing = error.away ? 'away' : 'refused';
+    this.#options.sink.failed(error);
+  }
+
+  async #locate(): Promise<string | undefined> {
+    const { path, locate } = this.#options;
+    return locate === undefined ? path : await locate();
   }
 
   /** Believed when it was said twice: an API server that starts, or is replaced, may not know all of its resources yet. */
@@ -112,8 +137,8 @@ export class Reflector<T> {
   }
 
   #works(): void {
-    if (this.#failing) this.#options.sink.recovered();
-    this.#failing = false;
+    if (this.#failing !== undefined) this.#options.sink.recovered();
+    this.#failing = undefined;
   }
 
   async #list(signal: AbortSignal): Promise<void> {
@@ -134,7 +159,8 @@ export class Reflector<T> {
 
   /** Without a `resourceVersion`: what is there now, never what some cache held earlier. */
   async #pages(pageSize: number, signal: AbortSignal): Promise<{ objects: readonly T[]; version: string }> {
-    const { api, path, read } = this.#options;
+    const { api, read } = this.#options;
+    const path = this.#path;
     const objects: T[] = [];
     let next: string | undefined;
     for (;;) {
@@ -157,7 +183,7 @@ export class Reflector<T> {
   }
 
   async #watch(signal: AbortSignal): Promise<number> {
-    const { api, path, random, nowMs } = this.#options;
+    const { api, random, nowMs } = this.#options;
     const { least, most } = WATCH_SECONDS;
     const query = new URLSearchParams({
       watch: 'true',
@@ -166,7 +192,7 @@ export class Reflector<T> {
       resourceVersion: this.#version ?? '',
       timeoutSeconds: String(Math.round(least + random() * (most - least))),
     });
-    const events = await api.watch(`${path}?${query.toString()}`, { signal, silentMs: SILENT_MS });
+    const events = await api.watch(`${this.#path}?${query.toString()}`, { signal, silentMs: SILENT_MS });
     this.#works();
     const openedMs = nowMs();
     for await (const event of events) {
@@ -187,7 +213,8 @@ export class Reflector<T> {
   }
 
   #take(event: Fields): void {
-    const { path, read, sink } = this.#options;
+    const { read, sink } = this.#options;
+    const path = this.#path;
     const object = fieldsAt(event, 'object');
     const type = event['type'];
     if (type === 'ERROR') {

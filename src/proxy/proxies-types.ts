@@ -16,6 +16,8 @@ export interface ProxiesOptions {
   readonly nowMs: () => number;
   /** Monotonic; milliseconds and parts of them. */
   readonly ticks: () => number;
+  /** Why nothing can be judged by that clock now, for people; undefined: it can. */
+  readonly clockFault?: () => string | undefined;
   readonly random: () => number;
   /** Makes an SVID for a proven workload. */
   readonly issue: (workload: Workload) => IssuedSvid;

@@ -128,12 +128,13 @@ export class Proxies {
   }
 
   #create(workload: Workload): Entry {
-    const { mesh, nowMs, random, issue, observer, encoder } = this.#options;
+    const { mesh, nowMs, clockFault, random, issue, observer, encoder } = this.#options;
     const proofs = new Set<Proof>();
     let proven = workload;
     let told: string | undefined;
     const keeper = new SvidKeeper({
       nowMs,
+      ...(clockFault && { clockFault }),
       random,
       queue: this.#queue,
       issue: () => issue(proven),

@@ -139,6 +139,35 @@ describe('SvidKeeper', () => {
     expect(events.at(-1)).toBe('renewed');
   });
 
+  it('notices within a minute that its time has come where the clock was set forward', () => {
+    const { keeper, events } = setup();
+    keeper.current();
+    vi.advanceTimersByTime(30_000);
+    vi.setSystemTime(Date.now() + 2 * hour);
+    vi.advanceTimersByTime(60_000);
+    expect(events).toEqual(['first 1', 'renewal 2', 'renewed']);
+  });
+
+  it('refuses nobody while the clock is wrong, tries every 10 s, and renews soon after it was set back', () => {
+    let fault: string | undefined;
+    const { keeper, events } = setup({
+      clockFault: () => fault,
+      recheck: () => (fault === undefined ? undefined : 'its token has expired'),
+    });
+    keeper.current();
+    fault = 'the clock is ahead';
+    vi.setSystemTime(Date.now() + 2 * hour);
+    vi.advanceTimersByTime(100_000);
+    const errors = events.filter((event) => event === 'error: Nothing is signed: the clock is ahead');
+    expect(errors.length).toBeGreaterThan(3);
+    expect(errors.length).toBeLessThan(11);
+    expect(events).toHaveLength(1 + errors.length);
+    fault = undefined;
+    vi.setSystemTime(Date.now() - 2 * hour);
+    vi.advanceTimersByTime(10_000);
+    expect(events.slice(-2)).toEqual(['renewal 2', 'renewed']);
+  });
+
   it('renews on order, and goes on from there', () => {
     const { keeper, events } = setup();
     keeper.current();

@@ -6,6 +6,8 @@ export type IssueReason = 'first' | 'renewal' | 'ordered' | 'rotation';
 
 export interface SvidKeeperOptions {
   readonly nowMs: () => number;
+  /** Why nothing can be judged by that clock now: nobody is refused for it, and it is tried again. Undefined: it can. */
+  readonly clockFault?: () => string | undefined;
   readonly random: () => number;
   /** Of all keepers: decides who is next. */
   readonly queue: IssuanceQueue;
@@ -22,8 +24,8 @@ export interface SvidKeeperOptions {
 
 /** A failed renewal is tried again after this time: often enough, long before the SVID ends. */
 const retryMs = 10_000;
-/** setTimeout's limit is 2^31 - 1 ms; a longer wait is taken in steps. */
-const longestTimerMs = 2 ** 31 - 1;
+/** Longer waits are taken in steps: timers do not see that the clock was set, and this is how soon it is noticed. */
+const longestTimerMs = 60_000;
 
 /** Keeps one workload's SVID fresh: made on first use, renewed at half-life after a new proof, dropped when refused. */
 export class SvidKeeper {
@@ -77,6 +79,8 @@ export class SvidKeeper {
 
   /** @returns why there is no new one; undefined: there is */
   #replace(reason: IssueReason): string | undefined {
+    const fault = this.#options.clockFault?.();
+    if (fault !== undefined) return this.#failed(new Error(`Nothing is signed: ${fault}`));
     const why = this.#options.recheck();
     if (why !== undefined) {
       clearTimeout(this.#timer);
@@ -89,14 +93,17 @@ export class SvidKeeper {
       this.#renewAtMs = renewalTime(svid, this.#options.random);
       this.#options.onIssued(svid, reason);
     } catch (error) {
-      const failure = error instanceof Error ? error : new Error(String(error));
-      this.#renewAtMs = this.#options.nowMs() + retryMs;
-      this.#options.onError(failure);
-      this.#schedule();
-      return failure.message;
+      return this.#failed(error instanceof Error ? error : new Error(String(error)));
     }
     this.#schedule();
     return undefined;
+  }
+
+  #failed(failure: Error): string {
+    this.#renewAtMs = this.#options.nowMs() + retryMs;
+    this.#options.onError(failure);
+    this.#retry();
+    return failure.message;
   }
 
   #schedule(): void {
@@ -107,11 +114,20 @@ export class SvidKeeper {
     this.#timer.unref();
   }
 
+  /** By no clock that is set: what failed under a wrong one is tried again soon after it is right. */
+  #retry(): void {
+    clearTimeout(this.#timer);
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => this.#orderDue(), retryMs);
+    this.#timer.unref();
+  }
+
   #due(): void {
-    if (this.#options.nowMs() < this.#renewAtMs) {
-      this.#schedule();
-      return;
-    }
+    if (this.#options.nowMs() < this.#renewAtMs) this.#schedule();
+    else this.#orderDue();
+  }
+
+  #orderDue(): void {
     this.#order(this.#svid === undefined ? 'first' : 'renewal', () => true);
   }
 

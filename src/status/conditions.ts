@@ -14,6 +14,8 @@ export interface Standing {
   readonly progress: Progress;
   /** Replicas that have not seen this generation yet. */
   readonly unseenBy: readonly string[];
+  /** Whose proxies nobody speaks for, a line each. */
+  readonly silent: readonly string[];
 }
 
 /**
@@ -49,7 +51,7 @@ function accepted({ issues, lastGood }: Standing): Found {
   return ['Accepted', 'False', 'Invalid', `${kept}; ${lines(errors)}`];
 }
 
-function programmed({ issues, progress, unseenBy }: Standing): Found {
+function programmed({ issues, progress, unseenBy, silent }: Standing): Found {
   const { proxies, current, rejected } = progress;
   const count = `${current}/${proxies} proxies`;
   if (issues.some(({ severity }) => severity === 'error'))
@@ -59,6 +61,8 @@ function programmed({ issues, progress, unseenBy }: Standing): Found {
   if (unseenBy.length > 0)
     return ['Programmed', 'False', 'Pending', `${count}; not yet seen by ${unseenBy.join(', ')}`];
   if (current < proxies) return ['Programmed', 'False', 'Pending', count];
+  if (silent.length > 0)
+    return ['Programmed', 'Unknown', 'ReplicaSilent', `${count} that are known of; ${silent.join('; ')}`];
   if (proxies === 0) return ['Programmed', 'True', 'NoProxies', '0/0 proxies: no connected Envoy needs it'];
   return ['Programmed', 'True', 'Acknowledged', count];
 }

@@ -8,5 +8,6 @@ export {
   type BundleReport,
   type Report,
   type ReportEntry,
+  type SvidReport,
 } from './report.ts';
 export type { Condition, ConditionType, ObjectVersion, Progress, ProxyState } from './types.ts';

@@ -10,6 +10,7 @@ export interface Report {
    */
   readonly policies: ReadonlyMap<string, ReportEntry>;
   readonly bundle: BundleReport;
+  readonly svids: SvidReport;
 }
 
 /** How far the trust bundle has come among a replica's own proxies. */
@@ -25,6 +26,17 @@ export interface BundleReport {
   readonly unawareUntilMs: number;
 }
 
+/** Under which root a replica's own proxies run their SVIDs. */
+export interface SvidReport {
+  /** Fingerprint of the root that the replica signs below. */
+  readonly signing: string;
+  readonly proxies: number;
+  /** Of those, the ones that run an SVID of that root. */
+  readonly current: number;
+  /** As in `BundleReport`. */
+  readonly lagging: readonly string[];
+}
+
 export interface ReportEntry extends ObjectVersion {
   readonly progress: Progress;
 }
@@ -34,7 +46,7 @@ const MAX_TEXT = 16 * 1024 * 1024;
 
 /** gzip of JSON: reports of thousands of policies stay far below what one object of the API server holds (1 MiB). */
 export function packReport(report: Report): Buffer {
-  const { policies, bundle } = report;
+  const { policies, bundle, svids } = report;
   const rows = [...policies].map(([key, { uid, generation, progress }]) => [
     key,
     uid,
@@ -43,27 +55,38 @@ export function packReport(report: Report): Buffer {
     progress.current,
     ...(progress.rejected ? [progress.rejected.proxy, progress.rejected.message] : []),
   ]);
-  return gzipSync(JSON.stringify({ bundle, policies: rows }), { level: 6 });
+  return gzipSync(JSON.stringify({ bundle, svids, policies: rows }), { level: 6 });
 }
 
 /** @throws Error where it is no report: another release's, or edited by hand */
 export function unpackReport(packed: Uint8Array): Report {
   const text = gunzipSync(packed, { maxOutputLength: MAX_TEXT }).toString('utf8');
-  const { bundle, policies } = fields(JSON.parse(text));
+  const { bundle, svids, policies } = fields(JSON.parse(text));
   if (!Array.isArray(policies)) throw new TypeError('the policies of a report are no list of rows');
-  return { bundle: readBundle(fields(bundle)), policies: new Map(policies.map(readRow)) };
+  return {
+    bundle: readBundle(fields(bundle)),
+    svids: readSvids(fields(svids)),
+    policies: new Map(policies.map(readRow)),
+  };
 }
 
 function readBundle(bundle: Readonly<Record<string, unknown>>): BundleReport {
-  const { sequence, proxies, current, lagging, unawareUntilMs } = bundle;
-  if (!Array.isArray(lagging)) throw new TypeError('a report does not say whose bundle lags');
-  return {
-    sequence: count(sequence),
-    proxies: count(proxies),
-    current: count(current),
-    lagging: lagging.map(String),
-    unawareUntilMs: count(unawareUntilMs),
-  };
+  const { sequence, unawareUntilMs } = bundle;
+  return { sequence: count(sequence), ...readStanding(bundle), unawareUntilMs: count(unawareUntilMs) };
+}
+
+function readSvids(svids: Readonly<Record<string, unknown>>): SvidReport {
+  const { signing } = svids;
+  if (typeof signing !== 'string') throw new TypeError('a report does not say which root signs');
+  return { signing, ...readStanding(svids) };
+}
+
+function readStanding(
+  part: Readonly<Record<string, unknown>>,
+): Pick<SvidReport, 'proxies' | 'current' | 'lagging'> {
+  const { proxies, current, lagging } = part;
+  if (!Array.isArray(lagging)) throw new TypeError('a report does not say who lags');
+  return { proxies: count(proxies), current: count(current), lagging: lagging.map(String) };
 }
 
 function fields(value: unknown): Readonly<Record<string, unknown>> {

@@ -14,6 +14,7 @@ import {
   type Report,
   type ReportEntry,
   type Standing,
+  type SvidReport,
 } from './index.ts';
 
 const TYPE = 'type.googleapis.com/x';
@@ -135,12 +136,18 @@ const bundle: BundleReport = {
   lagging: ['shop/cart has not acknowledged the bundle yet'],
   unawareUntilMs: 0,
 };
+const svids: SvidReport = {
+  signing: 'ab12',
+  proxies: 2,
+  current: 1,
+  lagging: ['shop/cart holds an SVID of the former root'],
+};
 
 describe('summarize', () => {
   const reports = (one: ReportEntry | undefined): ReadonlyMap<string, Report> =>
     new Map([
-      ['r0', { bundle, policies: new Map([['P', entry(2, 6, 6)]]) }],
-      ['r1', { bundle, policies: new Map(one && [['P', one]]) }],
+      ['r0', { bundle, svids, policies: new Map([['P', entry(2, 6, 6)]]) }],
+      ['r1', { bundle, svids, policies: new Map(one && [['P', one]]) }],
     ]);
 
   it.each([
@@ -157,8 +164,8 @@ describe('summarize', () => {
   });
 });
 
-function pack(policies: readonly unknown[], about: object = bundle): Buffer {
-  return gzipSync(JSON.stringify({ bundle: about, policies }));
+function pack(policies: readonly unknown[], about: object = {}): Buffer {
+  return gzipSync(JSON.stringify({ bundle, svids, policies, ...about }));
 }
 
 describe('reports', () => {
@@ -174,7 +181,7 @@ describe('reports', () => {
         },
       ],
     ]);
-    expect(unpackReport(packReport({ bundle, policies }))).toEqual({ bundle, policies });
+    expect(unpackReport(packReport({ bundle, svids, policies }))).toEqual({ bundle, svids, policies });
   });
 
   it('of 5,000 policies fit into an object of the API server', () => {
@@ -183,7 +190,7 @@ describe('reports', () => {
       const uid = `0b7c9a1e-${index.toString(16).padStart(4, '0')}-4c1f-9d6b-${(index * 7_919_777).toString(16).padStart(12, '0')}`;
       policies.set(`AuthorizationPolicy own namespace-${index % 100}/policy-${index}`, entry(1, 12, 12, uid));
     }
-    expect(packReport({ bundle, policies }).length).toBeLessThan(400_000);
+    expect(packReport({ bundle, svids, policies }).length).toBeLessThan(400_000);
   });
 
   it.each([
@@ -191,7 +198,9 @@ describe('reports', () => {
     ['no list', gzipSync('{}')],
     ['a row without a name', pack([[1, 2]])],
     ['a count that is none', pack([['a', 'b', -1, 0, 0]])],
-    ['a bundle that says nothing', pack([], {})],
+    ['a bundle that says nothing', pack([], { bundle: {} })],
+    ['SVIDs of no root', pack([], { svids: { ...svids, signing: undefined } })],
+    ['SVIDs of nobody', pack([], { svids: { signing: 'ab12' } })],
   ])('are refused whole: %s', (_what, packed) => {
     expect(() => unpackReport(packed)).toThrow();
   });
@@ -208,6 +217,7 @@ describe('conditionsOf', () => {
     lastGood: false,
     progress: { proxies: 12, current: 12 },
     unseenBy: [],
+    silent: [],
   };
   const error = { severity: 'error', path: 'spec.rules[0]', message: 'wrong' } as const;
   const texts = (change: Partial<Standing>): string[] =>
@@ -229,6 +239,11 @@ describe('conditionsOf', () => {
     expect(texts({ unseenBy: ['r1'] })[1]).toBe(
       'Programmed=False Pending: 12/12 proxies; not yet seen by r1',
     );
+    const silent = ['replica b does not report', 'replica c does not report'];
+    expect(texts({ silent })[1]).toBe(
+      'Programmed=Unknown ReplicaSilent: 12/12 proxies that are known of; replica b does not report; replica c does not report',
+    );
+    expect(texts({ silent, progress: { proxies: 12, current: 3 } })[1]).toMatch(/^Programmed=False Pending/u);
     const rejected = { proxy: 'shop/cart-0', message: 'no cluster' };
     expect(texts({ progress: { proxies: 12, current: 11, rejected } })[1]).toBe(
       'Programmed=False Rejected: 11/12 proxies; shop/cart-0 refused it: no cluster',

@@ -23,6 +23,8 @@ export interface Metrics {
   readonly notAfter: Gauge<'certificate'>;
   readonly leader: Gauge;
   readonly unfollowed: Gauge;
+  readonly silentReplicas: Gauge;
+  readonly clockSkew: Gauge;
   readonly suspended: Gauge;
   readonly caRefused: Gauge;
   readonly signerFailed: Gauge;
@@ -93,6 +95,8 @@ export function createMetrics(): Metrics {
       'unfollowed_resources',
       'Resources of the API server that cannot be followed now: what is known of them stays in force',
     ),
+    clockSkew: gauge('clock_skew_seconds', "How far the clock is ahead of the API server's"),
+    silentReplicas: gauge('silent_replicas', 'Replicas that are ready and do not report, as far as is known'),
     suspended: gauge(
       'signing_suspended',
       'Whether nothing is signed, as the root is gone or damaged: 1, or 0',

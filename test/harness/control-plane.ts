@@ -16,11 +16,18 @@ export class TestControlPlane {
   readonly auditLog: string;
   readonly #home: Home;
   readonly #flags: readonly string[];
+  readonly #env: NodeJS.ProcessEnv;
   #child: Child;
 
   private constructor(
     home: Home,
-    options: { dataDir: string; address: string; admin: string; flags: readonly string[] },
+    options: {
+      dataDir: string;
+      address: string;
+      admin: string;
+      flags: readonly string[];
+      env: NodeJS.ProcessEnv;
+    },
   ) {
     this.#home = home;
     this.dataDir = options.dataDir;
@@ -28,11 +35,12 @@ export class TestControlPlane {
     this.admin = options.admin;
     this.auditLog = join(options.dataDir, 'audit.log');
     this.#flags = options.flags;
+    this.#env = options.env;
     this.#child = this.#spawn();
   }
 
   static async start(
-    options: Home & { dataDir: string; flags?: readonly string[] },
+    options: Home & { dataDir: string; flags?: readonly string[]; env?: NodeJS.ProcessEnv },
   ): Promise<TestControlPlane> {
     const address = `127.0.0.1:${await freePort()}`;
     const admin = `127.0.0.1:${await freePort()}`;
@@ -41,6 +49,7 @@ export class TestControlPlane {
       address,
       admin,
       flags: options.flags ?? [],
+      env: options.env ?? {},
     });
     try {
       await controlPlane.ready();
@@ -156,6 +165,6 @@ export class TestControlPlane {
       '--audit-log',
       join(this.dataDir, 'audit.log'),
     );
-    return new Child('control-plane', countersign, [...args, ...this.#flags]);
+    return new Child('control-plane', countersign, [...args, ...this.#flags], { env: this.#env });
   }
 }

@@ -137,6 +137,53 @@ describe('kubectl, beside the webhook', () => {
     expect(await tryToApply(peer('SOMETIMES'))).toMatchObject({ code: 1 });
   });
 
+  it('is warned of the traps of the other kinds too: what is around the document is looked at', async () => {
+    const of = (kind: string, name: string, spec: object): object => ({
+      apiVersion: 'security.countersign.dev/v1',
+      kind,
+      metadata: { name, namespace: 'shop' },
+      spec,
+    });
+    const nowhere = { selector: { matchLabels: { app: 'nowhere' } } };
+    const dry = async (document: object): Promise<string> => {
+      const { code, stderr } = await tryToApply(document, '--dry-run=server');
+      expect(code).toBe(0);
+      return stderr;
+    };
+    const nothing = /^Warning: spec\.selector: selects no pod: it is enforced nowhere/mu;
+    expect(await dry(of('RequestAuthentication', 'idle', nowhere))).toMatch(nothing);
+    expect(await dry(of('PeerAuthentication', 'idle', nowhere))).toMatch(nothing);
+    // The control plane has seen the one that is stored, or sees it soon.
+    await waitFor('the older one to be known', async () =>
+      /^Warning: metadata\.name: PeerAuthentication shop\/peer is meant for the same pods and is older/mu.test(
+        await dry(of('PeerAuthentication', 'second', { mtls: { mode: 'PERMISSIVE' } })),
+      )
+        ? true
+        : undefined,
+    );
+    // The version that it replaces is no other one.
+    expect(await dry(of('PeerAuthentication', 'peer', { mtls: { mode: 'PERMISSIVE' } }))).not.toContain(
+      'is older',
+    );
+    await world.cluster.make.pod({
+      namespace: 'shop',
+      name: 'cart',
+      ips: ['10.1.0.9'],
+      labels: { app: 'cart' },
+    });
+    const claims = {
+      selector: { matchLabels: { app: 'cart' } },
+      rules: [{ from: [{ source: { requestPrincipals: ['*'] } }] }],
+    };
+    await waitFor('the pod to be known', async () =>
+      /^Warning: .*no RequestAuthentication selects the pods of this policy/mu.test(
+        await dry(policy('claims', claims)),
+      )
+        ? true
+        : undefined,
+    );
+  });
+
   it('may delete whatever there is', async () => {
     await world.kubectl(['delete', '-n', 'shop', 'ap', 'trap']);
     expect(await stored('trap')).toBe(false);

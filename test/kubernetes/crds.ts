@@ -2,7 +2,11 @@
  * The policies' CRDs as bare as they can be, without any rule: what reaches the control plane with them is whatever
  * somebody writes. Those with schemas are in `deploy/`.
  */
-export function bareCrd(group: 'security.countersign.dev' | 'security.istio.io', kind: string): object {
+export function bareCrd(
+  group: 'security.countersign.dev' | 'security.istio.io',
+  kind: string,
+  served: readonly string[] = ['v1'],
+): object {
   const plural = pluralOf(kind);
   const anything = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
   return {
@@ -13,15 +17,13 @@ export function bareCrd(group: 'security.countersign.dev' | 'security.istio.io',
       group,
       names: { kind, plural, singular: kind.toLowerCase(), listKind: `${kind}List` },
       scope: 'Namespaced',
-      versions: [
-        {
-          name: 'v1',
-          served: true,
-          storage: true,
-          schema: { openAPIV3Schema: anything },
-          subresources: { status: {} },
-        },
-      ],
+      versions: served.map((name, index) => ({
+        name,
+        served: true,
+        storage: index === 0,
+        schema: { openAPIV3Schema: anything },
+        subresources: { status: {} },
+      })),
     },
   };
 }

@@ -9,6 +9,7 @@ import { KubernetesSource } from '../../src/sources/kubernetes/index.ts';
 import type { KubernetesReport, PolicyStatus } from '../../src/sources/kubernetes/index.ts';
 import { at } from '../cluster/api-client.ts';
 import { waitFor } from '../harness/wait.ts';
+import { bareCrd } from './crds.ts';
 import { KubernetesWorld, policy } from './world.ts';
 
 const monotonicMs = (): number => performance.now();
@@ -318,6 +319,54 @@ describe('the source that watches an API server', () => {
     await world.apply(policy('again', denyAll, { group: 'security.istio.io' }));
     await seen('it to be back', () => policyNames().join() === 'again');
     await world.removeCrd('security.istio.io');
+  });
+
+  it('reads what is served as v1beta1 alone, and follows the versions that come and go', async () => {
+    await open();
+    const group = 'security.istio.io';
+    const serve = async (...served: readonly string[]): Promise<void> =>
+      await world.apply(bareCrd(group, 'AuthorizationPolicy', served));
+    const written = (version: string, name: string): object => ({
+      ...policy(name, denyAll, { group }),
+      apiVersion: `${group}/${version}`,
+    });
+    const found = async (...names: readonly string[]): Promise<void> =>
+      await seen(names.join(), () => policyNames().join() === names.join());
+    const put = async (version: string, name: string): Promise<void> => {
+      await waitFor(`${version} to be served`, async () => {
+        await world.apply(written(version, name));
+        return true;
+      });
+    };
+    await serve('v1beta1');
+    await put('v1beta1', 'beta');
+    await found('beta');
+    await serve('v1beta1', 'v1');
+    await put('v1', 'one');
+    await found('beta', 'one');
+    // What is stored stays readable: v1beta1 is kept and not served.
+    const path = at(
+      'apiextensions.k8s.io/v1/customresourcedefinitions',
+      undefined,
+      `authorizationpolicies.${group}`,
+    );
+    const crd = (await world.cluster.operator.get(path)) as unknown as {
+      spec: { versions: { name: string }[] };
+    };
+    const only = async (name: string): Promise<void> => {
+      const versions = crd.spec.versions.map((each) => ({ ...each, served: each.name === name }));
+      await world.cluster.operator.merge(path, { spec: { versions } });
+    };
+    await only('v1');
+    await put('v1', 'two');
+    await found('beta', 'one', 'two');
+    await only('v1beta1');
+    await put('v1beta1', 'three');
+    await found('beta', 'one', 'three', 'two');
+    // Nobody had lost them for as long as it took.
+    expect(notices.flatMap(({ changes }) => changes).some((each) => each.after === undefined)).toBe(false);
+    await world.kubectl(['delete', 'crd', `authorizationpolicies.${group}`]);
+    await found();
   });
 
   it('gives up a start when it is told to', async () => {

@@ -7,7 +7,7 @@ import { Wire } from '../cluster/wire.ts';
 import { bareCrd, pluralOf } from './crds.ts';
 
 export const audience = 'countersign';
-const home = 'countersign-system';
+export const home = 'countersign-system';
 const account = 'control-plane';
 /** Who the control plane is at the API server. */
 export const controlPlaneAccount: TokenOptions = { namespace: home, serviceAccount: account };
@@ -51,8 +51,8 @@ const rules = [
   {
     apiGroups: ['certificates.k8s.io'],
     resources: ['clustertrustbundles'],
-    resourceNames: ['countersign-cluster.local'],
-    verbs: ['list', 'watch', 'update'],
+    resourceNames: ['countersign-cluster.local', 'countersign-other.example'],
+    verbs: ['update'],
   },
 ];
 
@@ -94,23 +94,7 @@ export class KubernetesWorld {
     const cluster = await TestCluster.start({ flags: ['--shutdown-watch-termination-grace-period=1s'] });
     const wire = await Wire.to(cluster.url);
     try {
-      const { operator, make } = cluster;
-      await make.namespace(home);
-      await make.serviceAccount(home, account);
-      const name = 'countersign-control-plane';
-      const rbac = 'rbac.authorization.k8s.io/v1';
-      await operator.create(at(`${rbac}/clusterroles`), { metadata: { name }, rules });
-      await operator.create(at(`${rbac}/clusterrolebindings`), {
-        metadata: { name },
-        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name },
-        subjects: [{ kind: 'ServiceAccount', namespace: home, name: account }],
-      });
-      await operator.create(at(`${rbac}/roles`, home), { metadata: { name }, rules: ownRules });
-      await operator.create(at(`${rbac}/rolebindings`, home), {
-        metadata: { name },
-        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name },
-        subjects: [{ kind: 'ServiceAccount', namespace: home, name: account }],
-      });
+      await makeHome(cluster, home);
       const kubeconfig = await cluster.kubeconfigOf(controlPlaneAccount, wire.url);
       const world = new KubernetesWorld(cluster, wire, kubeconfig);
       await world.installCrd('security.countersign.dev');
@@ -127,10 +111,25 @@ export class KubernetesWorld {
     renameSync(await this.cluster.kubeconfigOf(controlPlaneAccount, this.wire.url), this.kubeconfig);
   }
 
+  /** The path of a kubeconfig with a token that is bound to a pod of the control plane's: as its replica there has. */
+  async kubeconfigIn(pod: string): Promise<string> {
+    return await this.cluster.kubeconfigOf({ ...controlPlaneAccount, pod }, this.wire.url);
+  }
+
+  /** Where another mesh's control plane may run, with the same rights. */
+  async secondHome(namespace: string): Promise<void> {
+    await makeHome(this.cluster, namespace);
+  }
+
+  /** Of that one's service account. */
+  async kubeconfigOf(namespace: string): Promise<string> {
+    return await this.cluster.kubeconfigOf({ ...controlPlaneAccount, namespace }, this.wire.url);
+  }
+
   async installCrd(group: Parameters<typeof bareCrd>[0], kind = 'AuthorizationPolicy'): Promise<void> {
     await this.kubectl(['apply', '-f', '-'], bareCrd(group, kind));
-    const crd = `crd/${pluralOf(kind)}.${group}`;
-    await this.kubectl(['wait', '--for', 'condition=Established', '--timeout', '30s', crd]);
+    const name = `${pluralOf(kind)}.${group}`;
+    await this.kubectl(['wait', '--for', 'condition=Established', '--timeout', '30s', `crd/${name}`]);
   }
 
   async removeCrd(group: Parameters<typeof bareCrd>[0], kind = 'AuthorizationPolicy'): Promise<void> {
@@ -153,6 +152,28 @@ export class KubernetesWorld {
     this.wire.close();
     await this.cluster.dispose();
   }
+}
+
+/** A namespace whose service account is a control plane's. */
+async function makeHome({ operator, make }: TestCluster, namespace: string): Promise<void> {
+  await make.namespace(namespace);
+  await make.serviceAccount(namespace, account);
+  const name = 'countersign-control-plane';
+  const wide = namespace === home ? name : `${name}-${namespace}`;
+  const rbac = 'rbac.authorization.k8s.io/v1';
+  const subjects = [{ kind: 'ServiceAccount', namespace, name: account }];
+  await operator.create(at(`${rbac}/clusterroles`), { metadata: { name: wide }, rules });
+  await operator.create(at(`${rbac}/clusterrolebindings`), {
+    metadata: { name: wide },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: wide },
+    subjects,
+  });
+  await operator.create(at(`${rbac}/roles`, namespace), { metadata: { name }, rules: ownRules });
+  await operator.create(at(`${rbac}/rolebindings`, namespace), {
+    metadata: { name },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name },
+    subjects,
+  });
 }
 
 /** An AuthorizationPolicy of either group. */

@@ -10,6 +10,8 @@ import type { PeerAuthentication, RequestAuthentication } from './types.ts';
 export interface AuthnSurroundings extends Pick<MeshSettings, 'rootNamespace'> {
   /** Whether a document selects any pod; absent: not judged. */
   readonly selectsAny?: (policy: Selecting) => boolean;
+  /** Which documents are looked at; absent: all of them. */
+  readonly judged?: (document: AuthnIssue['policy']) => boolean;
   /** Whether two documents select a pod together; absent: judged by their labels. */
   readonly shareAny?: (one: Selecting, other: Selecting) => boolean;
 }
@@ -21,12 +23,15 @@ export interface AuthnIssue extends Issue {
 /** Warnings that need more than one document: rules on tokens that nobody verifies, documents that lose to others. */
 export function lintAuthn(documents: Documents, surroundings: AuthnSurroundings): AuthnIssue[] {
   const { policies, requestAuthentications, peerAuthentications } = documents;
+  const { judged = (): boolean => true } = surroundings;
   return [
-    ...policies.flatMap((policy) => unverified(policy, requestAuthentications, surroundings)),
-    ...[...requestAuthentications, ...peerAuthentications].flatMap((policy) =>
-      unselected(policy, surroundings),
-    ),
-    ...peerAuthentications.flatMap((policy) => beaten(policy, peerAuthentications, surroundings)),
+    ...policies.filter(judged).flatMap((policy) => unverified(policy, requestAuthentications, surroundings)),
+    ...[...requestAuthentications, ...peerAuthentications]
+      .filter(judged)
+      .flatMap((policy) => unselected(policy, surroundings)),
+    ...peerAuthentications
+      .filter(judged)
+      .flatMap((policy) => beaten(policy, peerAuthentications, surroundings)),
   ];
 }
 

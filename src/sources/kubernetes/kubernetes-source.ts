@@ -1,11 +1,11 @@
-import { Reflector } from '../../kubernetes/index.ts';
+import { Reflector, ServedResources } from '../../kubernetes/index.ts';
 import type { ApiServer } from '../../kubernetes/index.ts';
 import { POLICY_KINDS } from '../../mesh/index.ts';
 import type { Mesh, MeshUpdate } from '../../mesh/index.ts';
 import { CORE_KINDS, CoreStore } from './core-store.ts';
 import { Memory } from './memory.ts';
 import type { Remembered } from './memory.ts';
-import { POLICY_GROUPS } from './policy-kinds.ts';
+import { POLICY_GROUPS, POLICY_VERSIONS } from './policy-kinds.ts';
 import { PolicyShelf } from './policy-shelf.ts';
 import { PolicyStore } from './policy-store.ts';
 import type { Store } from './store.ts';
@@ -24,7 +24,7 @@ export interface KubernetesSourceOptions {
   readonly stateFile?: string;
   /** How long a start waits for the API server, where something is remembered. Default 5000. */
   readonly patienceMs?: number;
-  /** How soon a CRD that was not there is looked for again. Default 5000. */
+  /** How soon a CRD that was not there is looked for again. Default 2000. */
   readonly absentMs?: number;
   /** Objects in one page of a list. Default 500. */
   readonly pageSize?: number;
@@ -114,14 +114,23 @@ export class KubernetesSource {
       const store = this.#core[index];
       if (store !== undefined) this.#follow(plural, `/api/v1/${plural}`, store);
     }
-    for (const store of this.#policies) {
-      const [plural = '', ...group] = store.resource.split('.');
-      this.#follow(store.resource, `/apis/${group.join('.')}/v1/${plural}`, store);
+    const { api, monotonicMs: nowMs } = this.#options;
+    for (const group of POLICY_GROUPS) {
+      const served = new ServedResources({ api, group, versions: POLICY_VERSIONS[group], nowMs });
+      for (const store of this.#policies.filter((each) => each.group === group)) {
+        const { resource, plural } = store;
+        this.#follow(resource, `/apis/${group}/v1/${plural}`, store, async () => await served.pathOf(plural));
+      }
     }
   }
 
-  #follow<T>(resource: string, path: string, store: Store<T>): void {
-    const { api, random, monotonicMs, onReport, absentMs, pageSize, backOff } = this.#options;
+  #follow<T>(
+    resource: string,
+    path: string,
+    store: Store<T>,
+    locate?: () => Promise<string | undefined>,
+  ): void {
+    const { api, random, monotonicMs, onReport, absentMs = 2_000, pageSize, backOff } = this.#options;
     let served: boolean | undefined;
     const nowServed = (value: boolean): void => {
       if (served !== value && (served !== undefined || !value)) {
@@ -133,9 +142,10 @@ export class KubernetesSource {
     const reflector = new Reflector<T>({
       api,
       path,
+      ...(locate && { locate }),
       random,
       nowMs: monotonicMs,
-      ...(absentMs !== undefined && { absentMs }),
+      absentMs,
       ...(pageSize !== undefined && { pageSize }),
       ...(backOff !== undefined && { backOff }),
       read: (object) => store.read(object),

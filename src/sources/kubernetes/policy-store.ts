@@ -31,11 +31,16 @@ export interface PolicyStoreOptions {
 /** The policies of one kind and group: what cannot be used leaves the last good version of that object in force. */
 export class PolicyStore implements Store<PolicyItem> {
   readonly resource: string;
+  /** As in the paths of the API. */
+  readonly plural: string;
+  readonly group: PolicyGroup;
   readonly #options: PolicyStoreOptions;
 
   constructor(options: PolicyStoreOptions) {
     this.#options = options;
-    this.resource = `${PLURALS[options.kind]}.${options.group}`;
+    this.plural = PLURALS[options.kind];
+    this.group = options.group;
+    this.resource = `${this.plural}.${this.group}`;
   }
 
   read(object: Fields): PolicyItem {
