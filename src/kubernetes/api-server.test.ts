@@ -80,9 +80,12 @@ describe('the client of the API server', () => {
   it('gives up a watch that is silent for too long', async () => {
     fake.answer = ({ open }) => open().events({ type: 'BOOKMARK', object: thing('', 1) });
     const { signal } = new AbortController();
-    const events = await api.watch('/x?watch=true', { signal, silentMs: 50 });
+    const events = await api.watch('/x?watch=true', { signal, silentMs: 500 });
     expect((await events.next()).value).toMatchObject({ type: 'BOOKMARK' });
     await expect(events.next()).rejects.toMatchObject({ code: 'TIMED_OUT' });
+    fake.answer = () => {};
+    const unanswered = api.watch('/x?watch=true', { signal, silentMs: 50 });
+    await expect(unanswered).rejects.toMatchObject({ code: 'TIMED_OUT' });
   });
 
   it('finds out within its ping that nobody is there any more, though the connection stands', async () => {

@@ -112,7 +112,7 @@ export class ApiServer {
       return this.#events(stream, path, timer, silence.signal);
     } catch (error) {
       clearTimeout(timer);
-      throw asApiServerError(error, `GET ${path}`);
+      throw asApiServerError(silence.signal.aborted ? silence.signal.reason : error, `GET ${path}`);
     }
   }
 
