@@ -10,6 +10,9 @@ export interface Facts {
   readonly nowMs: number | undefined;
   /** The whole SPIFFE ID; empty: the peer proved none. */
   readonly principal: string;
+  /** Empty: not known, or none. */
+  readonly certificateDigest: string;
+  readonly certificateSubject: string;
   readonly trustDomain: string;
   readonly namespace: string;
   /** `<namespace>/<name>` */
@@ -66,6 +69,8 @@ export function verifiedFactsOf(
   return {
     nowMs: request.nowMs ?? nowMs?.(),
     principal,
+    certificateDigest: request.certificate?.digest ?? '',
+    certificateSubject: request.certificate?.subject ?? '',
     trustDomain: /^spiffe:\/\/([^/]+)/.exec(principal)?.[1] ?? '',
     namespace: /^spiffe:\/\/[^/]+\/ns\/([^/]+)\//.exec(principal)?.[1] ?? '',
     serviceAccount: serviceAccountOf(principal),

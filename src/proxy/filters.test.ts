@@ -44,7 +44,7 @@ function cacheOf(encoder: ResourceEncoder, keys: ReadonlyMap<string, string> = n
 }
 
 function inputs(policies: readonly AuthorizationPolicy[], more: Partial<FilterInputs> = {}): FilterInputs {
-  return { policies, requestAuthentications: [], peers: strict, ...more };
+  return { policies, requestAuthentications: [], peers: strict, quarantine: [], ...more };
 }
 
 describe('FilterCache', () => {

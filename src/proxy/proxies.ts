@@ -104,6 +104,12 @@ export class Proxies {
     for (const { proxy } of this.#byPod.values()) proxy.policiesChanged();
   }
 
+  /** Others are in quarantine than before: every Envoy whose filters differ is told. */
+  quarantineChanged(): void {
+    for (const { proxy } of this.#byPod.values()) proxy.policiesChanged();
+    this.#filters.tidy(this.#byPod.size, () => this.#filtersInUse());
+  }
+
   /** The keys behind a URI are others: those Envoys are told that verify tokens with them. */
   keysChanged(uri: string): void {
     for (const pod of this.#filters.podsUsing(uri)) this.#byPod.get(pod)?.proxy.policiesChanged();
@@ -128,7 +134,7 @@ export class Proxies {
   }
 
   #create(workload: Workload): Entry {
-    const { mesh, nowMs, clockFault, random, issue, observer, encoder } = this.#options;
+    const { mesh, nowMs, clockFault, random, issue, observer, encoder, quarantine } = this.#options;
     const proofs = new Set<Proof>();
     let proven = workload;
     let told: string | undefined;
@@ -158,7 +164,8 @@ export class Proxies {
       svid: () => keeper.current(),
       // Labels may have changed since the pod was proven: what the mesh says now counts.
       filters: () => {
-        const filters = this.#filters.of(mesh.get('Pod', keyOf(workload.pod)) ?? workload.pod);
+        const pod = mesh.get('Pod', keyOf(workload.pod)) ?? workload.pod;
+        const filters = this.#filters.of(pod, quarantine(workload));
         const fault = faultOf(filters);
         if (fault !== undefined && fault !== told) observer.failed(workload, new Error(fault));
         told = fault;
