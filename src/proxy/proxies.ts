@@ -83,12 +83,15 @@ export class Proxies {
    * Renews the SVIDs of connected pods that are outdated, some at a time: the streams go on in between.
    * @returns how many are outdated still, because they were refused or failed
    */
-  async renewOutdated(isOutdated: (svid: IssuedSvid) => boolean): Promise<number> {
+  async renewOutdated(
+    isOutdated: (svid: IssuedSvid) => boolean,
+    reason: 'ordered' | 'rotation' = 'rotation',
+  ): Promise<number> {
     let left = 0;
     for (const [index, { keeper }] of [...this.#byPod.values()].entries()) {
       if (index % RENEWALS_AT_ONCE === RENEWALS_AT_ONCE - 1) await nextTurn();
       const held = keeper.peek();
-      if (held !== undefined && isOutdated(held) && typeof keeper.renew('rotation') === 'string') left += 1;
+      if (held !== undefined && isOutdated(held) && typeof keeper.renew(reason) === 'string') left += 1;
     }
     return left;
   }
