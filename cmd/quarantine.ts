@@ -81,7 +81,7 @@ function addCommand(): Command {
     });
     const state = await enforced(flags);
     const entries = state.entries.filter(({ name }) => name === added);
-    tell({ ...state, entries }, flags, `${added} is in force\n`);
+    tell({ added, ...state, entries }, flags, `${added} is in force\n`);
   });
 }
 
@@ -139,7 +139,7 @@ function isEnforced({ proxies, enforced: count, lagging }: QuarantineState): boo
   return count === proxies && lagging.length === 0;
 }
 
-function tell(state: QuarantineState, { output }: CommonFlags, done: string): void {
+function tell(state: QuarantineState & { added?: string }, { output }: CommonFlags, done: string): void {
   if (output === 'table') process.stdout.write(`${done}${standing(state)}`);
   else printData(state, output);
   if (!isEnforced(state) || state.unshared !== '') process.exitCode = 1;
