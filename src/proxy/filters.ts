@@ -94,7 +94,7 @@ export class FilterCache {
     );
     const keys = requestAuthentications.flatMap(urisOf).map((uri) => digestOfKeys(this.#jwksOf(uri)));
     const peers = `${mode} ${[...ports].join(' ')}`;
-    return [...documents, keys.join('\n'), peers, JSON.stringify(quarantine)].join('\n\n');
+    return [...documents, keys.join('\n'), peers, textOf(quarantine)].join('\n\n');
   }
 
   #compile({ policies, requestAuthentications, peers, quarantine }: FilterInputs): FilterSet {
@@ -178,6 +178,17 @@ const NO_TOKENS: TypedConfig = { '@type': 'type.googleapis.com/envoy.extensions.
 /** The addresses of the keys that a document trusts. */
 export function urisOf({ jwtRules }: RequestAuthentication): string[] {
   return jwtRules.flatMap(({ keys }) => (keys.kind === 'uri' ? [keys.uri] : []));
+}
+
+/** Of the list itself: most workloads have the same one. */
+const texts = new WeakMap<readonly QuarantineRule[], string>();
+
+function textOf(quarantine: readonly QuarantineRule[]): string {
+  const known = texts.get(quarantine);
+  if (known !== undefined) return known;
+  const text = hash('sha256', JSON.stringify(quarantine), 'base64');
+  texts.set(quarantine, text);
+  return text;
 }
 
 function digestOfKeys(jwks: string | undefined): string {

@@ -138,7 +138,7 @@ describe('who is cut off', { timeout: 60_000 }, () => {
       expect(await reaches(suspect)).toEqual([403, false]);
     });
     connection.close();
-      expect(
+    expect(
       mesh
         .envoy(cart)
         .accessLog()
