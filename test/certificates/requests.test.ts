@@ -313,6 +313,17 @@ describe('a flood', () => {
   });
 });
 
+it('of a pod in quarantine are refused, with the name of the entry', async () => {
+  const { added } = JSON.parse(
+    await controlPlane.ask('quarantine add', '--pod', 'shop/web', '--reason', 'stolen', '-o', 'json'),
+  ) as { added: string };
+  const { refusal } = await client.create(token, { csr: requestPem() });
+  await controlPlane.ask('quarantine remove', added);
+  expect(refusal).toBe(`PERMISSION_DENIED: not attested: in quarantine (${added})`);
+  const event = await recorded({ event: 'workload.refused', factor: 'quarantine' });
+  expect(event).toMatchObject({ actor: 'shop/web' });
+});
+
 it('neither token nor request is in any output, at debug level', async () => {
   const csr = requestPem();
   await client.create(token, { csr });
