@@ -50,9 +50,10 @@ export class Proxies {
   /** @param recheck proves the stream's workload again; text: why it no longer is what it was */
   open(workload: Workload, recheck: () => string | undefined): ProxyLease {
     const entry = this.#entryFor(workload);
-    const { proofs, proxy } = entry;
+    const { proofs, proxy, keeper } = entry;
     const proof: Proof = { workload, recheck };
     proofs.add(proof);
+    keeper.resume();
     return { proxy, release: (): void => void proofs.delete(proof) };
   }
 
@@ -109,7 +110,10 @@ export class Proxies {
 
   /** Others are in quarantine than before: every Envoy whose filters differ is told. */
   quarantineChanged(): void {
-    for (const { proxy } of this.#byPod.values()) proxy.policiesChanged();
+    for (const { proxy, keeper } of this.#byPod.values()) {
+      proxy.policiesChanged();
+      keeper.resume();
+    }
     this.#filters.tidy(this.#byPod.size, () => this.#filtersInUse());
   }
 
