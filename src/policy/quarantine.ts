@@ -58,23 +58,24 @@ export function quarantineTest({ callers }: QuarantineRule, settings: MeshSettin
     case 'id':
       return ({ principal }) => principal === callers.uri;
     case 'certificate':
-      return ({ certificateDigest }) => certificateDigest === callers.digest;
+      return ({ certificate }) => certificate?.digest === callers.digest;
     case 'pod': {
       const part = subjectOfPod(callers.uid);
-      return ({ principal, certificateSubject }) =>
-        principal.startsWith(own) && certificateSubject.includes(part);
+      return ({ principal, certificate }) =>
+        principal.startsWith(own) && certificate?.subject.includes(part) === true;
     }
     case 'node': {
       const end = subjectOfNode(callers.node);
-      return ({ principal, certificateSubject }) =>
-        principal.startsWith(own) && certificateSubject.endsWith(end);
+      return ({ principal, certificate }) =>
+        principal.startsWith(own) && certificate?.subject.endsWith(end) === true;
     }
     case 'issued-before': {
       const first = subjectIssuedAt(callers.atMs);
       const { id } = callers;
-      return ({ principal, certificateSubject: subject }) =>
+      return ({ principal, certificate }) =>
         (id === undefined ? principal.startsWith(own) : principal === id) &&
-        !(subject >= first && subject < SUBJECTS_END);
+        certificate !== undefined &&
+        !(certificate.subject >= first && certificate.subject < SUBJECTS_END);
     }
     default:
       return callers satisfies never;

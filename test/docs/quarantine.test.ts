@@ -1,8 +1,9 @@
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { World } from '../control-plane/world.ts';
+import { policyYaml } from '../envoy/policies.ts';
 import type { TestControlPlane } from '../harness/control-plane.ts';
 import { countersign, root } from '../harness/paths.ts';
 import { run } from '../harness/process.ts';
@@ -22,6 +23,7 @@ let folder: string;
 beforeAll(async () => {
   controlPlane = await world.start();
   folder = mkdtempSync(join(tmpdir(), 'countersign-docs-'));
+  writeFileSync(join(folder, 'policies.yaml'), policyYaml('shop/all', { rules: [{}] }));
   symlinkSync(controlPlane.dataDir, join(folder, 'data'));
 });
 afterAll(async () => {

@@ -175,7 +175,7 @@ export class TestMesh {
 
   id(pod: string): string {
     const [namespace, name] = pod.split('/');
-    return `spiffe://${trustDomain}/ns/${namespace}/sa/${this.#podOf(pod).account ?? name}`;
+    return `spiffe://${trustDomain}/ns/${namespace}/sa/${this.#options.pods.find((each) => each.pod === pod)?.account ?? name}`;
   }
 
   /** Where `from` reaches the `way`-th of its ways out in plaintext, as its app would. */
