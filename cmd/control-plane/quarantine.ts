@@ -7,6 +7,7 @@ import {
   equal,
   merged,
   nextEnd,
+  QuarantineError,
   rulesFor,
   rulesOfSuspect,
   subjectInWords,
@@ -17,6 +18,7 @@ import {
   type Suspect,
 } from '../../src/quarantine/index.ts';
 import type { QuarantineRule } from '../../src/policy/index.ts';
+import { reasonOf } from './data-dir.ts';
 import { readLedger, writeLedger } from './quarantine-file.ts';
 import type { Tell } from './home.ts';
 import type { Witnesses } from './observers.ts';
@@ -92,7 +94,7 @@ export class Quarantine {
     };
   }
 
-  /** @throws QuarantineError `too-many`; Error: it is in force, and not written down */
+  /** @throws QuarantineError `too-many`, `not-kept` */
   async add(decision: Omit<Entry, 'name' | 'addedAtMs'>): Promise<Entry> {
     const name = `q-${randomBytes(5).toString('hex')}`;
     const entry: Entry = { name, ...decision, addedAtMs: this.#options.nowMs() };
@@ -100,12 +102,12 @@ export class Quarantine {
     return entry;
   }
 
-  /** @throws QuarantineError `entry-unknown`; Error: it is lifted, and that is not written down */
+  /** @throws QuarantineError `entry-unknown`, `not-kept` */
   async remove(name: string, by: string): Promise<void> {
     await this.#change(without(this.#ledger, name, this.#options.nowMs()), by);
   }
 
-  /** Takes over what another replica knows. @param from for the audit log */
+  /** Takes over what another replica knows. @param from for the audit log @throws QuarantineError `not-kept` */
   async follow(other: Ledger, from: string): Promise<void> {
     await this.#change(merged(this.#ledger, other), from);
   }
@@ -138,17 +140,22 @@ export class Quarantine {
       await before;
       const ledger = this.#ledger;
       if (this.#kept !== undefined && equal(this.#kept, ledger)) return;
-      await writeLedger(this.#file, ledger);
+      try {
+        await writeLedger(this.#file, ledger);
+      } catch (cause) {
+        const why = reasonOf(cause);
+        throw new QuarantineError(
+          'not-kept',
+          `it is in force here, and lost with a restart: ${this.#file} cannot be written: ${why}; it is tried again every minute`,
+          { cause },
+        );
+      }
       this.#kept = ledger;
       remark(REMARK, undefined);
     })();
     this.#saving = turn.catch((error: unknown) => {
-      const why = error instanceof Error ? error.message : String(error);
-      remark(REMARK, `in force, and lost with a restart: ${this.#file} cannot be written: ${why}`);
-      log.error(
-        { err: error },
-        `${this.#file} cannot be written: what was decided is in force until a restart`,
-      );
+      remark(REMARK, error instanceof Error ? error.message : String(error));
+      log.error({ err: error }, 'what was decided about the quarantine is in force until a restart');
       this.#schedule(60_000);
     });
     await turn;

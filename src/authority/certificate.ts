@@ -94,11 +94,26 @@ const NAME = {
 
 /** The subject of a leaf: node (OU), pod (userid) and time of issue (dnQualifier). `subjectText` is how it is read. */
 export function leafSubject(issuedAtMs: number, holder: SvidHolder | undefined): Buffer {
-  const part = (type: Buffer, tag: number, value: string): Buffer =>
-    tlv(0x31, sequence(type, tlv(tag, Buffer.from(value, 'latin1'))));
-  const issued = part(NAME.issuedAt, 0x13, issueStamp(issuedAtMs));
+  const issued = namePart(NAME.issuedAt, 0x13, issueStamp(issuedAtMs));
   if (holder === undefined) return sequence(issued);
-  return sequence(part(NAME.node, 0x0c, nodeTag(holder.node)), part(NAME.pod, 0x0c, holder.podUid), issued);
+  return sequence(nodePart(holder.node), namePart(NAME.pod, 0x0c, holder.podUid), issued);
+}
+
+function namePart(type: Buffer, tag: number, value: string): Buffer {
+  return tlv(0x31, sequence(type, tlv(tag, Buffer.from(value, 'latin1'))));
+}
+
+/** Nodes are few, and hashing one costs as much as all the rest of a subject. */
+const nodeParts = new Map<string, Buffer>();
+const MAX_NODE_PARTS = 8_192;
+
+function nodePart(node: string): Buffer {
+  const known = nodeParts.get(node);
+  if (known !== undefined) return known;
+  if (nodeParts.size >= MAX_NODE_PARTS) nodeParts.clear();
+  const part = namePart(NAME.node, 0x0c, nodeTag(node));
+  nodeParts.set(node, part);
+  return part;
 }
 
 export interface SigningCertificateFields {
