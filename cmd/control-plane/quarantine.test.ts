@@ -26,7 +26,7 @@ async function open(): Promise<Quarantine> {
     nowMs: Date.now,
     remark: (name, what) => void (what === undefined ? remarks.delete(name) : remarks.set(name, what)),
     audit: new AuditLog({
-      sink: { write: () => {}, close: () => {} } as never,
+      sink: { write: () => {}, close: () => {} },
       nowMs: Date.now,
       onError: () => {},
       onRecovered: () => {},

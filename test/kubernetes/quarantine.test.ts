@@ -6,7 +6,9 @@ import { httpApp, type App } from '../harness/app.ts';
 import { TestControlPlane } from '../harness/control-plane.ts';
 import { TestEnvoy } from '../harness/envoy.ts';
 import { call } from '../harness/http.ts';
+import { countersign } from '../harness/paths.ts';
 import { loopbackSubnet } from '../harness/ports.ts';
+import { run } from '../harness/process.ts';
 import { waitFor } from '../harness/wait.ts';
 import { audience, KubernetesWorld, policy } from './world.ts';
 
@@ -131,7 +133,9 @@ describe('the quarantine of two replicas', { timeout: 180_000 }, () => {
       add(b, ...id('four')),
     ]);
     await bothHave(...added);
-    await Promise.all(added.map(async (name, at) => await [a, b][at % 2]!.ask('quarantine remove', name)));
+    await Promise.all(
+      added.map(async (name, turn) => await [a, b][turn % 2]!.ask('quarantine remove', name)),
+    );
     await bothHave();
   });
 
@@ -180,6 +184,12 @@ describe('the quarantine of two replicas', { timeout: 180_000 }, () => {
       expect(await names(replica)).toEqual(before);
     }
     expect(await status()).toBe(403);
+    // Who knows of nothing else does not start on it.
+    const source = ['--kubeconfig', world.kubeconfig, '--data-dir', join(world.cluster.folder, 'data-d')];
+    const ports = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
+    const { code, stderr } = await run(countersign, ['control-plane', ...source, ...ports]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/countersign-quarantine was edited and cannot be read/u);
     await operator.delete(objectPath);
     for (const replica of [a, b])
       await waitFor('the remark to go', async () => ((await readyz(replica)) === 'ok\n' ? true : undefined));
