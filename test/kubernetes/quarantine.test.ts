@@ -63,6 +63,12 @@ beforeAll(async () => {
   await Promise.all(envoys.map((envoy) => envoy.ready()));
   await world.apply(policy('everybody', { rules: [{}] }));
   await answered(200);
+  for (const replica of [a, b]) {
+    await waitFor('it to have heard of the other', async () => {
+      const { replicas, proxies } = await state(replica);
+      return replicas === 2 && proxies === 1 ? true : undefined;
+    });
+  }
 });
 afterAll(async () => {
   await Promise.all(envoys.map((envoy) => envoy.stop()));
