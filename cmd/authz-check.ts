@@ -6,6 +6,7 @@ import {
   type MeshSettings,
   judge,
   parseTime,
+  quarantineName,
   ruleName,
   selectiveOf,
   type Decision,
@@ -13,6 +14,7 @@ import {
   type Request,
   type Unsaid,
 } from '../src/policy/index.ts';
+import { readCertificate, readQuarantine, undecidedEntry } from './authz-quarantine.ts';
 import type { AuthzInput } from './authz-input.ts';
 import {
   addAuthzOptions,
@@ -46,6 +48,8 @@ interface Flags extends AuthzFlags {
   readonly filterMetadata?: string;
   readonly authorizerSays?: 'allow' | 'deny';
   readonly at?: number;
+  readonly quarantine?: string;
+  readonly fromCertificate?: string;
 }
 
 /** Exit codes: 0 allowed, 1 denied, 2 could not tell. */
@@ -81,13 +85,25 @@ export function authzCheckCommand(): Command {
     )
     .option('--at <time>', 'when the request arrives, as 2027-01-31T18:00:00Z (default: now)', parseAt)
     .option('--claims <file>', "the payload of the request's token, a JSON or YAML mapping; absent: no token")
+    .option('--quarantine <file>', 'who is in quarantine: what countersign quarantine list -o json printed')
+    .option(
+      '--from-certificate <file>',
+      "the caller's certificate (PEM), which some of those entries look at",
+    )
     .option('--filter-metadata <file>', "what other filters wrote: {'envoy.filters.http.x': {key: value}}");
   return addAuthzOptions(command, 'table').action(async (flags: Flags) => {
     const request = await requestOf(flags);
     const settings = await settingsOf(flags);
     const input = await readPolicies(flags, settings);
     const target = { namespace: flags.to.namespace, labels: labelsOf(flags, input, settings) };
-    const decision = judge(input, target, request, { settings, nowMs: Date.now });
+    const quarantine = flags.quarantine === undefined ? [] : await readQuarantine(flags.quarantine);
+    const decision = judge(input, target, request, { settings, nowMs: Date.now, quarantine });
+    const open = undecidedEntry(quarantine, request, decision);
+    if (open !== undefined) {
+      throw new Error(
+        `could not tell: ${open} of the quarantine looks at the caller's certificate; give it by --from-certificate`,
+      );
+    }
     if (flags.output === 'table') process.stdout.write(inWords(decision, request.authorizerSays));
     else printData(decision, flags.output);
     process.exitCode = exitCode(decision, request.authorizerSays);
@@ -141,6 +157,9 @@ async function requestOf(flags: Flags): Promise<Request> {
     ...(flags.authorizerSays !== undefined && {
       authorizerSays: flags.authorizerSays === 'allow' ? 'ALLOW' : 'DENY',
     }),
+    ...(flags.fromCertificate !== undefined && {
+      certificate: await readCertificate(flags.fromCertificate),
+    }),
     ...(claims && { claims }),
     ...(metadata && { filterMetadata: metadata }),
   };
@@ -164,7 +183,7 @@ function exitCode({ verdict, asks, undecided }: Decision, authorizerSays: Reques
 }
 
 function inWords(decision: Decision, authorizerSays: Request['authorizerSays']): string {
-  const { verdict, decidedBy, reason, audited, shadow, nearest, asks, undecided } = decision;
+  const { verdict, decidedBy, quarantine, reason, audited, shadow, nearest, asks, undecided } = decision;
   if (undecided !== undefined) return `${couldNotTell(undecided, FLAGS)}\n`;
   const open = exitCode(decision, authorizerSays) === 2;
   const lines = [
@@ -172,6 +191,7 @@ function inWords(decision: Decision, authorizerSays: Request['authorizerSays']):
     `  reason   ${reason}`,
   ];
   if (asks !== undefined) lines.push(`  asks     ${asks.provider}, by ${ruleName(asks.rule)}`);
+  if (quarantine !== undefined) lines.push(`  rule     ${quarantineName({ entry: quarantine })}`);
   if (decidedBy !== undefined) lines.push(`  rule     ${ruleName(decidedBy)}`);
   if (nearest !== undefined) {
     lines.push(

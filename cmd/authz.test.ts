@@ -2,6 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { Authority, memoryKeyStore } from '../src/authority/index.ts';
+import { SpiffeId, TrustDomain } from '../src/identity/index.ts';
 import { someJwks } from '../src/policy/authn/testing.ts';
 import { authzCheckCommand } from './authz-check.ts';
 import { runInProcess, type Ran } from '../test/harness/command.ts';
@@ -53,6 +55,53 @@ describe('authz check', () => {
     );
     expect(err).toBe('');
     expect(exitCode).toBe(0);
+  });
+
+  it('says which entry of the quarantine denies, and what it would need to know', async () => {
+    const list = join(directory, 'quarantine.json');
+    const asked = ['--to', 'shop/cart-0', '--from', web, '--path', '/api/x', '--quarantine', list];
+    const entry = { name: 'q-0000000001', reason: 'stolen' };
+    const entries = (...them: readonly object[]): Promise<void> =>
+      writeFile(list, JSON.stringify({ entries: them.map((each) => ({ ...entry, ...each })) }));
+    await entries({ kind: 'id', id: web });
+    const { out, exitCode } = await check(...asked);
+    expect(out).toBe(
+      `DENY\n  reason   denied by quarantine q-0000000001 (callers with the SPIFFE ID ${web}): stolen\n  rule     countersign-quarantine[q-0000000001]\n`,
+    );
+    expect(exitCode).toBe(1);
+    await entries({ kind: 'id', id: `${web}x` });
+    expect((await check(...asked)).exitCode).toBe(0);
+
+    await entries({ kind: 'issued-before', issued_before: '2026-11-22T10:00:00.000Z' });
+    const open = await check(...asked);
+    expect(open).toMatchObject({ out: '', exitCode: 2 });
+    expect(open.err).toMatch(/could not tell: q-0000000001 .* --from-certificate/u);
+    const authority = await Authority.open({
+      store: memoryKeyStore(),
+      trustDomain: TrustDomain.parse('cluster.local'),
+      nowMs: () => Date.UTC(2026, 10, 22, 9, 59),
+      svidTtlMs: 3_600_000,
+    });
+    const holder = { podUid: 'uid-1', node: 'node-1' };
+    const pem = join(directory, 'web.pem');
+    await writeFile(pem, authority.issue(SpiffeId.parse(web), { holder }).chainPem);
+    const shown = [...asked, '--from-certificate', pem];
+    expect((await check(...shown)).exitCode).toBe(1);
+    await entries({ kind: 'pod', pod_uid: 'uid-1' });
+    expect((await check(...shown)).exitCode).toBe(1);
+    await entries({ kind: 'pod', pod_uid: 'uid-2' }, { kind: 'node', node: 'node-2' });
+    expect((await check(...shown)).exitCode).toBe(0);
+    await entries({ kind: 'node', node: 'node-1' });
+    expect((await check(...shown)).exitCode).toBe(1);
+
+    for (const text of [
+      '{}',
+      '{"entries": [{}]}',
+      '{"entries": [{"name": "q", "reason": "r", "kind": "x"}]}',
+    ]) {
+      await writeFile(list, text);
+      expect((await check(...asked)).err).toMatch(/is not what countersign quarantine list -o json prints/u);
+    }
   });
 
   it('never takes the trust domain of the mesh from the caller', async () => {

@@ -12,6 +12,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   proxies: async () => (await import('./proxies.ts')).proxiesCommand(),
   renew: async () => (await import('./renew.ts')).renewCommand(),
   rotate: async () => (await import('./rotate.ts')).rotateCommand(),
+  quarantine: async () => (await import('./quarantine.ts')).quarantineCommand(),
   authz: async () => (await import('./authz.ts')).authzCommand(),
 };
 

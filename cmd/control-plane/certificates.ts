@@ -11,7 +11,7 @@ import { credentialsOf, statusOf } from '../../src/discovery/index.ts';
 import { keyOf } from '../../src/mesh/index.ts';
 import { attestCaller } from './authenticator.ts';
 import { svidTtlBounds, type ControlPlaneConfig } from './config.ts';
-import { issuance, type Witnesses } from './observers.ts';
+import { holderOf, issuance, type Witnesses } from './observers.ts';
 import type { Throttle } from './throttle.ts';
 
 /** The call by which Istio's agents ask for a certificate, with the same proof as a stream's. */
@@ -34,10 +34,10 @@ export function openCertificates(parts: {
     credentialsOf,
     attest: async (credentials) => await attestCaller(attestation, credentials),
     bundle: () => authority.bundle,
-    sign: (id, csr, ttlMs) => {
+    sign: ({ id, pod }, csr, ttlMs) => {
       const end = witnesses.metrics.requestSeconds.startTimer();
       try {
-        return authority.issueForCsr(id, csr, { ttlMs });
+        return authority.issueForCsr(id, csr, { ttlMs, holder: holderOf(pod) });
       } finally {
         end();
       }
@@ -57,6 +57,7 @@ function certificateObserver({ audit, metrics, log }: Witnesses, refusals: Throt
       audit.record({
         ...issuance(issued),
         actor: pod,
+        podUid: workload.pod.uid,
         reason: 'request',
         peer: peerAddress ?? 'unknown',
         tokenId: workload.tokenId,

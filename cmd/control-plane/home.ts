@@ -9,6 +9,7 @@ import type { ControlPlaneConfig } from './config.ts';
 import type { LiveSettings } from './live-settings.ts';
 import type { Witnesses } from './observers.ts';
 import type { CaSource } from './own-ca.ts';
+import type { Quarantine } from './quarantine.ts';
 import type { PolicyWarnings } from './policy-warnings.ts';
 import type { RootRotation } from './root-rotation.ts';
 
@@ -35,6 +36,8 @@ export interface Home {
   caPlugged(): void;
   /** A stream came or went, or an Envoy answered. */
   streamsChanged(): void;
+  /** Why other replicas may not know who is in quarantine here; undefined: they do, or there are none. */
+  quarantineUnshared(): string | undefined;
   /** What the other replicas that live say of their own Envoys, by identity. */
   otherReports(): ReadonlyMap<string, Report>;
   /** Why some Envoys may be spoken for by nobody, a line each. */
@@ -68,6 +71,7 @@ export interface HomeOptions {
   readonly tell: Tell;
   /** Aborted where the start is given up. */
   readonly signal: AbortSignal;
+  readonly quarantine: Quarantine;
   /** What was opened is closed by these, the last first. */
   readonly closers: (() => void | Promise<void>)[];
 }

@@ -12,7 +12,9 @@ import { Leadership } from './leadership.ts';
 import { caFiles, type CaSource } from './own-ca.ts';
 import type { Witnesses } from './observers.ts';
 import { PolicyStatuses } from './policy-status.ts';
+import { enforcedHere } from './quarantine-enforcement.ts';
 import { followRoot, publishInCluster, rootSecret } from './shared-root.ts';
+import { quarantineObject, readShared, shareQuarantine } from './shared-quarantine.ts';
 
 /** A TokenReview takes milliseconds: whoever waits for one is an Envoy that could be served. */
 const reviewTimeoutMs = 3_000;
@@ -87,6 +89,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
   closers.push(watchClock(clock, options));
   const namespace = config.namespace ?? access.namespace ?? defaultNamespace;
   const mark = { trustDomain: config.trustDomain.name, namespace };
+  const shared = quarantineObject(api, namespace, options);
   const leadership = new Leadership(api, namespace, witnesses);
   let source: KubernetesSource | undefined;
   let statuses: PolicyStatuses | undefined;
@@ -169,8 +172,10 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     rootStore: secret,
     streamsChanged: () => statuses?.touch(),
     otherReports: () => reports.others,
+    quarantineUnshared: () => shared.trouble,
     silentReplicas: () => reports.silent(),
     fill: async () => {
+      await readShared(shared, options);
       const report = kubernetesReports(witnesses, tell.remark);
       tell.starting(`listing what is in the API server at ${access.server}`);
       source = await KubernetesSource.open(
@@ -194,7 +199,8 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
       closers.push(() => source?.close());
     },
     join: async (wired) => {
-      const { rotation, authority, warnings, live } = wired;
+      const { rotation, authority, warnings, live, proxies, streams } = wired;
+      const { quarantine } = options;
       const publisher = publishInCluster(api, mark, authority, leadership, options, () =>
         statuses?.othersChanged(),
       );
@@ -206,6 +212,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
         policies: () => source?.policies() ?? [],
         rotation,
         isOurs: (name) => publisher.isOurs(name),
+        quarantine: () => enforcedHere(quarantine.ledger, proxies, streams()),
         reports,
         identity: leadership.identity,
       });
@@ -215,6 +222,8 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
       closers.push(authority.onBundleChange(() => opened.touch()));
       closers.push(authority.onSignerChange(() => opened.touch()));
       closers.push(live.onChange(() => opened.touch()));
+      closers.push(quarantine.onChange(() => opened.touch()));
+      closers.push(shareQuarantine(shared, options));
       warnings.onChange(() => opened.touch());
       leadership.onTerm((term) => {
         opened.lead(term);

@@ -1,7 +1,8 @@
 import type { AuditEvent, AuditLog } from '../../src/audit/index.ts';
 import type { IssuedChain } from '../../src/authority/index.ts';
 import type { DiscoveryObserver } from '../../src/discovery/index.ts';
-import { keyOf, MESH_KINDS, type Mesh, type MeshNotice } from '../../src/mesh/index.ts';
+import type { SvidHolder } from '../../src/identity/index.ts';
+import { keyOf, MESH_KINDS, type Mesh, type MeshNotice, type Pod } from '../../src/mesh/index.ts';
 import { hash } from 'node:crypto';
 import type { ProxiesObserver } from '../../src/proxy/index.ts';
 import type { Logger, Metrics } from '../../src/telemetry/index.ts';
@@ -121,6 +122,11 @@ export function noticing(observer: DiscoveryObserver, touch: () => void): Discov
   };
 }
 
+/** What the Subject of a pod's SVID says. */
+export function holderOf({ uid, nodeName }: Pod): SvidHolder {
+  return { podUid: uid, node: nodeName };
+}
+
 /** What an audit event says of every SVID, whoever it is for. */
 export function issuance(
   svid: IssuedChain,
@@ -143,6 +149,7 @@ export function proxiesObserver({ audit, metrics, log }: Witnesses): ProxiesObse
       audit.record({
         ...issuance(svid),
         actor: keyOf(workload.pod),
+        podUid: workload.pod.uid,
         reason,
         factors: workload.factors.map(({ factor, outcome }) => ({ factor, outcome })),
       });

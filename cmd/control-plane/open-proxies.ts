@@ -4,7 +4,8 @@ import type { JwksKeeper } from '../../src/jwks/index.ts';
 import type { Mesh } from '../../src/mesh/index.ts';
 import { Proxies, ResourceEncoder } from '../../src/proxy/index.ts';
 import type { LiveSettings } from './live-settings.ts';
-import { proxiesObserver, type Witnesses } from './observers.ts';
+import { holderOf, proxiesObserver, type Witnesses } from './observers.ts';
+import type { Quarantine } from './quarantine.ts';
 import { renewForSigner } from './root-rotation.ts';
 
 /** What Envoys are made from. */
@@ -14,13 +15,14 @@ export interface ProxiesParts {
   readonly live: LiveSettings;
   readonly keys: JwksKeeper;
   readonly authority: Authority;
+  readonly quarantine: Quarantine;
   readonly nowMs: () => number;
   readonly clockFault: () => string | undefined;
 }
 
 /** The connected workloads, told of every change: of the mesh, its settings, issuers' keys, and the authority. */
 export function openProxies(
-  { schema, mesh, live, keys, authority, nowMs, clockFault }: ProxiesParts,
+  { schema, mesh, live, keys, authority, quarantine, nowMs, clockFault }: ProxiesParts,
   witnesses: Witnesses,
   closers: (() => void | Promise<void>)[],
 ): Proxies {
@@ -35,9 +37,10 @@ export function openProxies(
     ticks: () => performance.now(),
     clockFault,
     random: Math.random,
-    issue: ({ id }) => {
+    quarantine: ({ id, pod }) => quarantine.rulesOf({ id: id.uri, pod }),
+    issue: ({ id, pod }) => {
       const end = metrics.issuanceSeconds.startTimer();
-      const svid = authority.issue(id);
+      const svid = authority.issue(id, { holder: holderOf(pod) });
       end();
       return svid;
     },

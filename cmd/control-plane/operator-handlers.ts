@@ -27,6 +27,7 @@ export function operatorHandlers(parts: {
   readonly streams: () => readonly StreamStatus[];
   readonly rotation: RootRotation;
   readonly audit: AuditLog;
+  readonly quarantine: Pick<OperatorHandlers, 'AddQuarantine' | 'ListQuarantine' | 'RemoveQuarantine'>;
   readonly nowMs: () => number;
 }): OperatorHandlers {
   const { mesh, issuer, proxies, streams, audit, nowMs } = parts;
@@ -89,6 +90,7 @@ export function operatorHandlers(parts: {
       }
       return { old_serial: before.svid.serial, new_serial: after.serial };
     },
+    ...parts.quarantine,
     RotateRoot: (request) => rotateRoot(parts.authority, parts.rotation, request),
   };
 }

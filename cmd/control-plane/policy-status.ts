@@ -4,7 +4,14 @@ import type { ApiServer } from '../../src/kubernetes/index.ts';
 import { namespacedKey, type Mesh, type Pod, type PolicyKind } from '../../src/mesh/index.ts';
 import { EXTENSION_CONFIG_TYPE, type Proxies } from '../../src/proxy/index.ts';
 import { PLURALS, type PolicyStatus } from '../../src/sources/kubernetes/index.ts';
-import { progressOf, proxyStates, summarize, type Report, type ReportEntry } from '../../src/status/index.ts';
+import {
+  progressOf,
+  proxyStates,
+  summarize,
+  type QuarantineReport,
+  type Report,
+  type ReportEntry,
+} from '../../src/status/index.ts';
 import type { Witnesses } from './observers.ts';
 import type { PolicyWarnings } from './policy-warnings.ts';
 import type { RootRotation } from './root-rotation.ts';
@@ -27,6 +34,7 @@ export interface PolicyStatusParts extends Witnesses {
   readonly rotation: Pick<RootRotation, 'report'>;
   /** Another mesh's leader writes into the statuses of its own namespaces: two writers would undo each other. */
   readonly isOurs: (namespace: string) => boolean;
+  readonly quarantine: () => QuarantineReport;
   readonly reports: ReplicaReports;
   readonly identity: string;
 }
@@ -88,7 +96,8 @@ export class PolicyStatuses {
   #look(): void {
     this.#timer = undefined;
     const began = performance.now();
-    this.#own = { policies: this.#progress(), ...this.#parts.rotation.report() };
+    const { rotation, quarantine } = this.#parts;
+    this.#own = { policies: this.#progress(), ...rotation.report(), quarantine: quarantine() };
     this.#parts.reports.publish(this.#own);
     this.#writer?.wake();
     this.#waitMs = Math.max(EVERY_MS, IDLE_SHARE * (performance.now() - began));

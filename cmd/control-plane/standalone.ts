@@ -48,6 +48,7 @@ export async function openStandalone(directory: string, options: HomeOptions): P
     nowMs,
     // Nobody else says what time it is.
     clockFault: () => undefined,
+    quarantineUnshared: () => undefined,
     otherReports: () => new Map(),
     silentReplicas: () => [],
   };

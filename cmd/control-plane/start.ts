@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { BoundedAttestor } from '../../src/attestation/index.ts';
+import { BoundedAttestor, CutOffAttestor } from '../../src/attestation/index.ts';
 import { Authority } from '../../src/authority/index.ts';
 import { RequestRate } from '../../src/certificates/index.ts';
 import { discoveryServices, type StreamStatus } from '../../src/discovery/index.ts';
@@ -25,6 +25,10 @@ import { PolicyWarnings } from './policy-warnings.ts';
 import { discoveryObserver, issuance, noticing, watchMesh, type Witnesses } from './observers.ts';
 import { openProxies } from './open-proxies.ts';
 import { operatorHandlers } from './operator-handlers.ts';
+import { cutOffBy, enforceQuarantine } from './enforce-quarantine.ts';
+import { enforcedHere } from './quarantine-enforcement.ts';
+import { quarantineHandlers } from './quarantine-handlers.ts';
+import { Quarantine } from './quarantine.ts';
 import { servingCredentials } from './serving-credentials.ts';
 import { openStandalone } from './standalone.ts';
 import { Throttle } from './throttle.ts';
@@ -89,11 +93,17 @@ async function wire(
   const warnings = new PolicyWarnings(mesh, live, log);
   closers.push(() => warnings.close());
 
-  const homeOptions = { config, mesh, witnesses, tell, signal, closers };
+  const quarantine = await Quarantine.open({ ...witnesses, dataDir, nowMs, remark: tell.remark });
+  closers.push(() => quarantine.close());
+  const homeOptions = { config, mesh, witnesses, tell, signal, closers, quarantine };
   const home = await (directory === undefined
     ? openInCluster(homeOptions)
     : openStandalone(directory, homeOptions));
-  const { attestor, issuer, rootStore, caSource } = home;
+  const { issuer, rootStore, caSource } = home;
+  const attestor = new CutOffAttestor({
+    inner: home.attestor,
+    against: ({ id, pod }) => cutOffBy(quarantine, { id: id.uri, pod }),
+  });
   const ownCa = caSource && new OwnCa(caSource, config, witnesses, tell.remark);
   if (caSource !== undefined) tell.starting(`checking the operator's CA in ${caSource.where}`);
   closers.push(() => ownCa?.close());
@@ -123,7 +133,12 @@ async function wire(
   closers.push(() => keys.close());
   const schema = envoySchema();
   const clockFault = (): string | undefined => home.clockFault();
-  const proxies = openProxies({ schema, mesh, live, keys, authority, nowMs, clockFault }, witnesses, closers);
+  const proxies = openProxies(
+    { schema, mesh, live, keys, authority, quarantine, nowMs, clockFault },
+    witnesses,
+    closers,
+  );
+  closers.push(enforceQuarantine(quarantine, { proxies, attestor, log }));
 
   await home.fill();
   closers.push(followIssuers(mesh, keys, witnesses));
@@ -233,6 +248,15 @@ async function wire(
       streams,
       audit,
       nowMs,
+      quarantine: quarantineHandlers({
+        quarantine,
+        mesh,
+        trustDomain,
+        enforcedHere: () => enforcedHere(quarantine.ledger, proxies, streams()),
+        others: () => home.otherReports(),
+        unshared: () => home.quarantineUnshared(),
+        nowMs,
+      }),
     }),
     onError: (error) => log.error({ err: error }, 'an operator call failed'),
   });

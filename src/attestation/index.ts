@@ -2,6 +2,8 @@ export { BoundedAttestor } from './bounded-attestor.ts';
 export type { BoundedAttestorOptions, ClaimedPod } from './bounded-attestor.ts';
 export { AttestationError } from './errors.ts';
 export type { AttestationErrorCode } from './errors.ts';
+export { CutOffAttestor } from './cut-off.ts';
+export type { CutOff, CutOffAttestorOptions } from './cut-off.ts';
 export type { PeerAddressMode } from './factors.ts';
 export { LocalAttestor } from './local-attestor.ts';
 export type { LocalAttestorOptions, TokenReviewMode } from './local-attestor.ts';

@@ -1,6 +1,6 @@
 import type { ClaimedWorkload, Factor, Refusal } from './types.ts';
 
-const PUBLIC_MESSAGES: Readonly<Record<Factor, string>> = {
+const PUBLIC_MESSAGES: Readonly<Record<Exclude<Factor, 'quarantine'>, string>> = {
   token: 'not attested: the token was refused',
   pod: 'not attested: the pod was refused',
   'service-account': 'not attested: the service account was refused',
@@ -17,7 +17,7 @@ export function refuseToken(detail: string, claimed?: ClaimedWorkload): Refusal 
 
 /** The token is genuine, and another factor failed. */
 export function refuseFactor(
-  factor: Exclude<Factor, 'token' | 'token-review' | 'load'>,
+  factor: Exclude<Factor, 'token' | 'token-review' | 'load' | 'quarantine'>,
   detail: string,
   claimed?: ClaimedWorkload,
 ): Refusal {
@@ -44,7 +44,7 @@ export function refuseBusy(retryAfterMs: number): Refusal {
 }
 
 function refuse(
-  factor: Factor,
+  factor: Exclude<Factor, 'quarantine'>,
   code: Refusal['code'],
   detail: string,
   claimed: ClaimedWorkload | undefined,

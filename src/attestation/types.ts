@@ -2,7 +2,16 @@ import type { SpiffeId } from '../identity/index.ts';
 import type { Pod } from '../mesh/index.ts';
 
 /** What is proven about a caller, each on its own. */
-export type Factor = 'token' | 'pod' | 'service-account' | 'node' | 'peer-address' | 'token-review' | 'load';
+export type Factor =
+  | 'token'
+  | 'pod'
+  | 'service-account'
+  | 'node'
+  | 'peer-address'
+  | 'token-review'
+  | 'load'
+  /** An operator's decision; not a proof. */
+  | 'quarantine';
 
 /** How one factor stood. */
 export interface FactorVerdict {

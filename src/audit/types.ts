@@ -23,6 +23,8 @@ export type AuditEvent =
       /** SHA-256 of the leaf's DER, hex: what Envoy shows as the peer certificate's digest. */
       readonly digest: string;
       readonly notAfter: string;
+      /** Of the pod that it is for: what `countersign quarantine add --pod` takes when the pod is gone. */
+      readonly podUid?: string;
       /**
        * `request`: for a certificate request. `serving`: the control plane's own certificate; its actor is
        * `control-plane`.
@@ -189,6 +191,17 @@ export type AuditEvent =
       readonly actor: string;
       readonly role: 'leader' | 'follower';
       readonly detail: string;
+    }
+  | {
+      readonly event: 'quarantine.changed';
+      /** Who decided, as they said; `expiry`; or the object by which another replica told of it. */
+      readonly actor: string;
+      readonly change: 'added' | 'removed' | 'expired';
+      readonly entry: string;
+      readonly subject: string;
+      readonly reason: string;
+      /** RFC 3339, or `never`. */
+      readonly expires: string;
     }
   | {
       readonly event: 'token.issued';

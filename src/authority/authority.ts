@@ -7,7 +7,7 @@ import { wholeSecond, type Intermediate } from './intermediate.ts';
 import type { Issuing } from './issuing.ts';
 import { KeyPool } from './key-pool.ts';
 import { privateKeyPem, publicKeyInfo, randomSerial } from './keys.ts';
-import { namesExtension } from './names.ts';
+import { namesExtension, subjectOf } from './names.ts';
 import {
   type AuthorityOptions,
   DEFAULT_ROOT_TTL_MS,
@@ -350,6 +350,7 @@ export class Authority {
     const leaf = intermediate.template.write({
       serial,
       validity: validity.der,
+      subject: subjectOf(nowMs, options.holder),
       publicKeyInfo: keyInfo,
       publicKeyBits: keyBits,
       subjectAltName: namesExtension(id, options.dnsNames, options.ipAddresses),

@@ -1,4 +1,5 @@
 import { hash, sign, type KeyObject } from 'node:crypto';
+import { issueStamp, nodeTag, type SvidHolder } from '../identity/index.ts';
 import {
   bitString,
   EMPTY_SEQUENCE,
@@ -32,7 +33,6 @@ const OID = {
 } as const;
 
 export const VERSION_3: Buffer = tlv(0xa0, tlv(0x02, Buffer.of(2)));
-export const NO_NAME: Buffer = EMPTY_SEQUENCE;
 
 /** What the SVID profile asks of every leaf (X509-SVID sections 4.1, 4.3, 4.4). */
 export const LEAF_EXTENSIONS: Buffer = Buffer.concat([
@@ -57,7 +57,7 @@ export function authorityKeyIdentifier(keyId: Buffer): Buffer {
   return extension(OID.authorityKeyIdentifier, false, sequence(tlv(0x80, keyId)));
 }
 
-/** Critical, as it must be where the subject is empty (RFC 5280 section 4.1.2.6). */
+/** Critical where the subject is empty, and only there (RFC 5280 section 4.2.1.6). */
 export function subjectAltName(critical: boolean, ...names: readonly Buffer[]): Buffer {
   return extension(OID.subjectAltName, critical, sequence(...names));
 }
@@ -84,6 +84,36 @@ export function signingSubject(commonName: string, serial: Buffer): Buffer {
     attribute('2.5.4.3', 0x0c, commonName),
     attribute('2.5.4.5', 0x13, serial.toString('hex')),
   );
+}
+
+const NAME = {
+  node: oid('2.5.4.11'),
+  pod: oid('0.9.2342.19200300.100.1.1'),
+  issuedAt: oid('2.5.4.46'),
+} as const;
+
+/** The subject of a leaf: node (OU), pod (userid) and time of issue (dnQualifier). `subjectText` is how it is read. */
+export function leafSubject(issuedAtMs: number, holder: SvidHolder | undefined): Buffer {
+  const issued = namePart(NAME.issuedAt, 0x13, issueStamp(issuedAtMs));
+  if (holder === undefined) return sequence(issued);
+  return sequence(nodePart(holder.node), namePart(NAME.pod, 0x0c, holder.podUid), issued);
+}
+
+function namePart(type: Buffer, tag: number, value: string): Buffer {
+  return tlv(0x31, sequence(type, tlv(tag, Buffer.from(value, 'latin1'))));
+}
+
+/** Nodes are few, and hashing one costs as much as all the rest of a subject. */
+const nodeParts = new Map<string, Buffer>();
+const MAX_NODE_PARTS = 8_192;
+
+function nodePart(node: string): Buffer {
+  const known = nodeParts.get(node);
+  if (known !== undefined) return known;
+  if (nodeParts.size >= MAX_NODE_PARTS) nodeParts.clear();
+  const part = namePart(NAME.node, 0x0c, nodeTag(node));
+  nodeParts.set(node, part);
+  return part;
 }
 
 export interface SigningCertificateFields {

@@ -1,4 +1,4 @@
-import type { TrustDomain } from '../identity/index.ts';
+import type { SvidHolder, TrustDomain } from '../identity/index.ts';
 import { AuthorityError } from './errors.ts';
 import type { SigningObserver } from './issuing.ts';
 import type { KeyStore } from './key-store.ts';
@@ -30,6 +30,8 @@ export interface AuthorityOptions {
 }
 
 export interface IssueOptions {
+  /** Whose it is: pod and node stand in the subject. */
+  readonly holder?: SvidHolder;
   /** Life of this SVID, cut to that of its issuer. */
   readonly ttlMs?: number;
   /** DNS names besides the SPIFFE ID; lower case, `*.` allowed in front. */

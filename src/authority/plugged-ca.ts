@@ -13,7 +13,7 @@ import { sequence, time } from './der.ts';
 import { AuthorityError } from './errors.ts';
 import { requestIntermediate, wholeSecond } from './intermediate.ts';
 import { generateKeyPair, publicKeyInfo, randomSerial } from './keys.ts';
-import { namesExtension } from './names.ts';
+import { namesExtension, subjectOf } from './names.ts';
 import { rootOf, type Root } from './root.ts';
 import { keyKind, MAX_RSA_BITS, MIN_RSA_BITS, signatureAlgorithm, type SigningKey } from './signature.ts';
 
@@ -239,6 +239,7 @@ async function probe(
       time(wholeSecond(Math.max(nowMs, signer.notBeforeMs))),
       time(wholeSecond(Math.min(nowMs + PROBE_MS, signer.notAfterMs))),
     ),
+    subject: subjectOf(nowMs, { podUid: 'probe', node: 'probe' }),
     publicKeyInfo: publicKeyInfo(keys.point),
     publicKeyBits: keys.point,
     subjectAltName: namesExtension(id, dnsNames, []),

@@ -1,4 +1,4 @@
-import { createPublicKey, generateKeyPairSync, webcrypto } from 'node:crypto';
+import { createPublicKey, hash, generateKeyPairSync, webcrypto } from 'node:crypto';
 import 'reflect-metadata';
 import {
   AuthorityKeyIdentifierExtension,
@@ -14,7 +14,7 @@ import {
 } from '@peculiar/x509';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { DerReader, SpiffeId, TAG, TrustDomain } from '../identity/index.ts';
-import { type Issuer, keyIdOf, signingSubject, writeSigningCertificate } from './certificate.ts';
+import { type Issuer, keyIdOf, leafSubject, signingSubject, writeSigningCertificate } from './certificate.ts';
 import { sequence, time } from './der.ts';
 import { randomSerial } from './keys.ts';
 import { namesExtension } from './names.ts';
@@ -22,6 +22,7 @@ import { LeafTemplate } from './template.ts';
 
 const P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 const td = TrustDomain.parse('example.org');
+const POD_UID = '7d0f3b5c-58a1-4a55-9a6e-0b6c1f8f2a11';
 const NOT_BEFORE_MS = Date.UTC(2026, 10, 22, 12);
 
 interface Key {
@@ -77,7 +78,7 @@ beforeAll(async () => {
 
 interface Wanted {
   readonly serial: Buffer;
-  readonly subject: typeof issuerName | '';
+  readonly subject: readonly object[];
   readonly notAfterMs: number;
   readonly key: Key;
   readonly extensions: Extension[];
@@ -109,6 +110,7 @@ function toBeSigned(certificate: Buffer): string {
 describe('LeafTemplate', () => {
   it.each([
     ['a P-256 key', p256, {}, '/ns/shop/sa/web', Date.UTC(2026, 10, 22, 13)],
+    ['a pod', p256, { pod: true }, '/ns/shop/sa/web', Date.UTC(2026, 10, 22, 13)],
     ['an RSA key', rsa, {}, '/ns/shop/sa/web', Date.UTC(2026, 10, 22, 13)],
     [
       'DNS names and addresses',
@@ -130,13 +132,25 @@ describe('LeafTemplate', () => {
       const ours = new LeafTemplate(issuer).write({
         serial,
         validity: sequence(time(NOT_BEFORE_MS), time(notAfterMs)),
+        subject: leafSubject(
+          NOT_BEFORE_MS + 30_123,
+          'pod' in names ? { podUid: POD_UID, node: 'node-1' } : undefined,
+        ),
         publicKeyInfo: key.spki,
         publicKeyBits: key.bits,
         subjectAltName: namesExtension(id, dns, ips),
       });
       const expected = await theirs({
         serial,
-        subject: '',
+        subject: [
+          ...('pod' in names
+            ? [
+                { OU: [{ utf8String: hash('sha256', 'node-1').slice(0, 16) }] },
+                { '0.9.2342.19200300.100.1.1': [{ utf8String: POD_UID }] },
+              ]
+            : []),
+          { '2.5.4.46': [{ printableString: '20261122120030.123Z' }] },
+        ],
         notAfterMs,
         key,
         extensions: [
@@ -151,7 +165,7 @@ describe('LeafTemplate', () => {
               ...dns.map((value) => ({ type: 'dns' as const, value })),
               ...ips.map((value) => ({ type: 'ip' as const, value })),
             ],
-            true,
+            false,
           ),
         ],
       });

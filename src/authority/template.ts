@@ -3,7 +3,6 @@ import {
   authorityKeyIdentifier,
   keyIdOf,
   LEAF_EXTENSIONS,
-  NO_NAME,
   subjectKeyIdentifier,
   VERSION_3,
   type Issuer,
@@ -17,6 +16,8 @@ export interface LeafFields {
   readonly serial: Buffer;
   /** DER Validity. */
   readonly validity: Buffer;
+  /** DER Name. */
+  readonly subject: Buffer;
   /** DER SubjectPublicKeyInfo, and the bits of its key. */
   readonly publicKeyInfo: Buffer;
   readonly publicKeyBits: Buffer;
@@ -45,7 +46,7 @@ export class LeafTemplate {
 
   /** The TBSCertificate (RFC 5280 section 4.1), as DER. */
   toBeSigned(fields: LeafFields): Buffer {
-    const { serial, validity, publicKeyInfo } = fields;
+    const { serial, validity, subject, publicKeyInfo } = fields;
     const keyId = subjectKeyIdentifier(keyIdOf(fields.publicKeyBits));
     const extensionsLength = this.#extensions.length + keyId.length + fields.subjectAltName.length;
     const wrapped = sizeOf(extensionsLength);
@@ -54,7 +55,7 @@ export class LeafTemplate {
       sizeOf(serial.length) +
       this.#middle.length +
       validity.length +
-      NO_NAME.length +
+      subject.length +
       publicKeyInfo.length +
       sizeOf(wrapped);
     const out = Buffer.allocUnsafe(sizeOf(length));
@@ -63,7 +64,7 @@ export class LeafTemplate {
     at = put(out, writeHeader(out, at, 0x02, serial.length), serial);
     at = put(out, at, this.#middle);
     at = put(out, at, validity);
-    at = put(out, at, NO_NAME);
+    at = put(out, at, subject);
     at = put(out, at, publicKeyInfo);
     at = writeHeader(out, at, 0xa3, wrapped);
     at = writeHeader(out, at, 0x30, extensionsLength);

@@ -135,7 +135,7 @@ class CertificateServer {
     const request = this.#read(bytes);
     const ttlMs = grantedMs(request.validity, validity);
     try {
-      return sign(workload.id, request.csr, ttlMs);
+      return sign(workload, request.csr, ttlMs);
     } catch (error) {
       if (!(error instanceof AuthorityError) || !CALLERS_FAULT.has(error.code)) throw error;
       throw new RequestError('csr', error.message, { cause: error });

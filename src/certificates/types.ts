@@ -2,7 +2,7 @@ import type * as grpc from '@grpc/grpc-js';
 import type protobuf from 'protobufjs';
 import type { ProvenWorkload, Verdict } from '../attestation/index.ts';
 import type { IssuedChain } from '../authority/index.ts';
-import type { SpiffeId, TrustBundle } from '../identity/index.ts';
+import type { TrustBundle } from '../identity/index.ts';
 import type { RequestRate } from './request-rate.ts';
 import type { ValidityBounds } from './validity.ts';
 
@@ -50,7 +50,7 @@ export interface CertificateServiceOptions {
   readonly attest: (credentials: Credentials) => Promise<Verdict>;
   readonly bundle: () => TrustBundle;
   /** @throws AuthorityError as `Authority.issueForCsr` */
-  readonly sign: (id: SpiffeId, csr: string, ttlMs: number) => IssuedChain;
+  readonly sign: (workload: ProvenWorkload, csr: string, ttlMs: number) => IssuedChain;
   readonly validity: ValidityBounds;
   readonly rate: RequestRate;
   /** How a refusal is said in gRPC. */

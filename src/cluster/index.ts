@@ -4,6 +4,8 @@ export { LeaderElection } from './leader-election.ts';
 export type { ElectionOptions, ElectionTimes } from './leader-election.ts';
 export { LeaseObject } from './lease.ts';
 export type { Lease, LeaseClaim } from './lease.ts';
+export { QuarantineObject } from './quarantine-object.ts';
+export type { QuarantineObjectOptions } from './quarantine-object.ts';
 export { ReplicaPods } from './replica-pods.ts';
 export type { ReplicaPodsOptions } from './replica-pods.ts';
 export { ReplicaReports } from './replica-reports.ts';

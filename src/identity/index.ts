@@ -21,4 +21,15 @@ export {
   signerTrustDomain,
   type Profiled,
 } from './svid-profile.ts';
+export {
+  isPodUid,
+  issueStamp,
+  nodeTag,
+  subjectIssuedAt,
+  subjectOfNode,
+  subjectOfPod,
+  SUBJECTS_END,
+  subjectText,
+  type SvidHolder,
+} from './svid-subject.ts';
 export { verifySvid, type VerifySvidInput } from './verify-svid.ts';

@@ -67,12 +67,65 @@ export interface RootState {
   readonly not_after: string;
 }
 
+export interface AddQuarantineRequest {
+  readonly id: string;
+  readonly pod: string;
+  readonly pod_uid: string;
+  readonly node: string;
+  readonly certificate: string;
+  readonly issued_before: string;
+  readonly reason: string;
+  readonly by: string;
+  readonly for_seconds: number;
+  readonly forever: boolean;
+  readonly force: boolean;
+}
+
+export interface QuarantineState {
+  readonly entries: readonly QuarantineEntry[];
+  readonly proxies: number;
+  readonly enforced: number;
+  readonly lagging: readonly string[];
+  readonly replicas: number;
+  readonly unshared: string;
+}
+
+export interface AddQuarantineResponse extends QuarantineState {
+  readonly added: string;
+}
+
+export type ListQuarantineRequest = Readonly<Record<string, never>>;
+
+export interface RemoveQuarantineRequest {
+  readonly name: string;
+  readonly by: string;
+}
+
+export interface QuarantineEntry {
+  readonly name: string;
+  readonly kind: string;
+  readonly subject: string;
+  readonly id: string;
+  readonly pod: string;
+  readonly pod_uid: string;
+  readonly node: string;
+  readonly certificate: string;
+  readonly issued_before: string;
+  readonly reason: string;
+  readonly by: string;
+  readonly added: string;
+  readonly expires: string;
+}
+
 /** Request and response of each method. */
 export interface OperatorMethods {
   readonly IssueToken: readonly [IssueTokenRequest, IssueTokenResponse];
   readonly ListProxies: readonly [ListProxiesRequest, ListProxiesResponse];
   readonly RenewSvid: readonly [RenewSvidRequest, RenewSvidResponse];
   readonly RotateRoot: readonly [RotateRootRequest, RotateRootResponse];
+  readonly AddQuarantine: readonly [AddQuarantineRequest, AddQuarantineResponse];
+  readonly ListQuarantine: readonly [ListQuarantineRequest, QuarantineState];
+  readonly RemoveQuarantine: readonly [RemoveQuarantineRequest, QuarantineState];
 }
 
 export type OperatorMethod = keyof OperatorMethods;

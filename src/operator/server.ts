@@ -38,6 +38,9 @@ export async function openOperatorServer(options: {
     ListProxies: unary(options.handlers.ListProxies, options.onError),
     RenewSvid: unary(options.handlers.RenewSvid, options.onError),
     RotateRoot: unary(options.handlers.RotateRoot, options.onError),
+    AddQuarantine: unary(options.handlers.AddQuarantine, options.onError),
+    ListQuarantine: unary(options.handlers.ListQuarantine, options.onError),
+    RemoveQuarantine: unary(options.handlers.RemoveQuarantine, options.onError),
   });
   await new Promise<void>((resolve, reject) => {
     server.bindAsync(`unix:${path}`, grpc.ServerCredentials.createInsecure(), (error) =>

@@ -1,6 +1,7 @@
 import { customPlan, type CustomPlan } from './custom.ts';
 import { customFilters, unlessSelected, type CustomFilters } from './envoy-authorizer.ts';
 import { principalFor, PROVEN } from './envoy-principal.ts';
+import { compileQuarantine, quarantineName } from './quarantine.ts';
 import { permissionFor } from './envoy-permission.ts';
 import { withAliases } from './aliases.ts';
 import { proofFor } from './attributes.ts';
@@ -14,6 +15,7 @@ import type {
   Clause,
   MeshSettings,
   Protocol,
+  QuarantineRule,
   Rule,
   RuleRef,
   Term,
@@ -22,6 +24,8 @@ import type {
 export interface CompileOptions {
   readonly protocol: Protocol;
   readonly settings: MeshSettings;
+  /** Whom the workload denies before any policy. */
+  readonly quarantine?: readonly QuarantineRule[];
   /** The one port that the filters will serve; absent: any. */
   readonly port?: number;
 }
@@ -69,8 +73,13 @@ export function compile(policies: readonly AuthorizationPolicy[], options: Compi
       action === 'DENY' && !shadow
         ? asking.map(([name, rule]): Named => [name, unlessSelected(rule, options.protocol)])
         : [];
-    if (meant.length === 0 && unasked.length === 0) return undefined;
-    const compiled = [...meant.flatMap((policy) => compilePolicy(policy, options, notes)), ...unasked];
+    const cutOff = action === 'DENY' && !shadow ? quarantined(options) : [];
+    if (meant.length === 0 && unasked.length === 0 && cutOff.length === 0) return undefined;
+    const compiled = [
+      ...cutOff,
+      ...meant.flatMap((policy) => compilePolicy(policy, options, notes)),
+      ...unasked,
+    ];
     // An ALLOW filter without rules denies; the others would do nothing.
     return compiled.length === 0 && action !== 'ALLOW' ? undefined : rbacRules(action, compiled);
   };
@@ -103,6 +112,10 @@ function customPart(
   return authorizer === undefined || asking.length === 0
     ? undefined
     : customFilters(rbacRules('CUSTOM', asking), authorizer, protocol);
+}
+
+function quarantined({ quarantine = [], settings }: CompileOptions): readonly Named[] {
+  return quarantine.map((rule): Named => [quarantineName(rule), compileQuarantine(rule, settings)]);
 }
 
 type Named = readonly [string, RbacPolicy];

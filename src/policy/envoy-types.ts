@@ -74,7 +74,13 @@ export type Expr =
   | { readonly const_expr: { readonly string_value: string } }
   | { readonly ident_expr: { readonly name: string } }
   | { readonly select_expr: { readonly operand: Expr; readonly field: string } }
-  | { readonly call_expr: { readonly function: string; readonly args: readonly Expr[] } };
+  | {
+      readonly call_expr: {
+        readonly target?: Expr;
+        readonly function: string;
+        readonly args: readonly Expr[];
+      };
+    };
 
 /** `envoy.config.rbac.v3.RBAC` */
 export interface RbacRules {

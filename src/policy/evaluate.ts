@@ -4,10 +4,12 @@ import { customPlan } from './custom.ts';
 import { failures } from './explain.ts';
 import { factsOf, verifiedFactsOf, type Facts } from './facts.ts';
 import { judgeOf, type Judge } from './judges.ts';
+import { describeCallers, quarantineName, quarantineTest } from './quarantine.ts';
 import type { EscapedSlashes } from './path.ts';
 import { RuleIndex } from './rule-index.ts';
 import { shownBy } from './rule-keys.ts';
 import { ruleName } from './rule-name.ts';
+import type { Test } from './match.ts';
 import { undecided, type Rules } from './undecided.ts';
 import { validityFailure } from './validity.ts';
 import type {
@@ -16,6 +18,7 @@ import type {
   Decision,
   MeshSettings,
   Protocol,
+  QuarantineRule,
   Request,
   RuleRef,
 } from './types.ts';
@@ -28,6 +31,8 @@ export interface EvaluateOptions {
   readonly nowMs?: () => number;
   /** How peers have to come to the workload. Absent: not judged. */
   readonly peer?: PeerModes;
+  /** Whom the workload denies before any policy. */
+  readonly quarantine?: readonly QuarantineRule[];
 }
 
 interface Bench {
@@ -57,7 +62,10 @@ interface Hearing {
   readonly shown: readonly string[];
 }
 
-type Outcome = Pick<Decision, 'verdict' | 'decidedBy'> & { readonly judge: Judge | undefined };
+type Outcome = Pick<Decision, 'verdict' | 'decidedBy'> & {
+  readonly judge: Judge | undefined;
+  readonly cutOffBy?: QuarantineRule;
+};
 
 /**
  * Answers as the compiled filters would, for the policies of one workload (see `policiesFor`). Of several rules
@@ -69,17 +77,22 @@ export class Evaluator {
   readonly #escapedSlashes: EscapedSlashes;
   readonly #nowMs: (() => number) | undefined;
   readonly #peer: PeerModes | undefined;
+  /** In the order of their names, as Envoy asks them. */
+  readonly #quarantine: readonly { readonly rule: QuarantineRule; readonly matches: Test }[];
   readonly #courts = new Map<Protocol, Courts>();
 
   constructor(
     policies: readonly AuthorizationPolicy[],
-    { settings, escapedSlashes = 'reject', nowMs, peer }: EvaluateOptions,
+    { settings, escapedSlashes = 'reject', nowMs, peer, quarantine = [] }: EvaluateOptions,
   ) {
     this.#policies = policies;
     this.#settings = settings;
     this.#escapedSlashes = escapedSlashes;
     this.#nowMs = nowMs;
     this.#peer = peer;
+    this.#quarantine = quarantine
+      .toSorted((a, b) => (quarantineName(a) < quarantineName(b) ? -1 : 1))
+      .map((rule) => ({ rule, matches: quarantineTest(rule, settings) }));
   }
 
   /**
@@ -104,19 +117,26 @@ export class Evaluator {
         : undefined;
     const outcome = refused ?? this.#judge(enforced, hearing);
     const would = shadow && (refused ?? this.#judge(shadow, hearing));
-    const denied = outcome.verdict === 'DENY' && outcome.judge === undefined;
+    const denied =
+      outcome.verdict === 'DENY' && outcome.judge === undefined && outcome.cutOffBy === undefined;
     const nearest = once(() => (denied ? nearestOf(enforced.rules.allow, facts) : undefined));
-    const doubt = once(() => undecided(request, { sent, facts }, enforced.rules));
+    const certain = outcome.cutOffBy !== undefined;
+    const doubt = once(() => (certain ? undefined : undecided(request, { sent, facts }, enforced.rules)));
     const reason = (): string => this.#reason(outcome, enforced, nearest());
     return {
       verdict: outcome.verdict,
       decidedBy: outcome.decidedBy,
+      ...(outcome.cutOffBy && { quarantine: outcome.cutOffBy.entry }),
       get reason(): string {
         return reason();
       },
       // Whom the authorizer refuses, the other filters never see.
       audited: refused ? [] : all(enforced.audit, hearing).map(({ ref }) => ref),
-      shadow: would && { verdict: would.verdict, decidedBy: would.decidedBy },
+      shadow: would && {
+        verdict: would.verdict,
+        decidedBy: would.decidedBy,
+        ...(would.cutOffBy && { quarantine: would.cutOffBy.entry }),
+      },
       get nearest(): Decision['nearest'] {
         return nearest();
       },
@@ -128,6 +148,9 @@ export class Evaluator {
   }
 
   #judge({ deny, allow, rules }: Bench, hearing: Hearing): Outcome {
+    const cutOff = this.#quarantine.find(({ matches }) => matches(hearing.facts));
+    if (cutOff !== undefined)
+      return { verdict: 'DENY', decidedBy: undefined, judge: undefined, cutOffBy: cutOff.rule };
     const denied = first(deny, hearing);
     if (denied !== undefined) return { verdict: 'DENY', decidedBy: denied.ref, judge: denied };
     const allowed = first(allow, hearing);
@@ -135,7 +158,10 @@ export class Evaluator {
     return { verdict: rules.open ? 'ALLOW' : 'DENY', decidedBy: undefined, judge: undefined };
   }
 
-  #reason({ verdict, judge }: Outcome, { anyAllow }: Bench, nearest: Decision['nearest']): string {
+  #reason({ verdict, judge, cutOffBy }: Outcome, { anyAllow }: Bench, nearest: Decision['nearest']): string {
+    if (cutOffBy !== undefined) {
+      return `denied by quarantine ${cutOffBy.entry} (${describeCallers(cutOffBy.callers)}): ${cutOffBy.reason}`;
+    }
     if (judge !== undefined) {
       const { policy, ref, fault } = judge;
       const word = verdict === 'DENY' ? 'denied' : 'allowed';

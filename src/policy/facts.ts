@@ -2,7 +2,7 @@ import { matchedValues } from './headers.ts';
 import { parseIp, unmapped, type Ip } from './ip.ts';
 import { normalizePath, withoutQuery, type EscapedSlashes } from './path.ts';
 import { quote } from './shape.ts';
-import type { Attribute, Request } from './types.ts';
+import type { Attribute, PeerCertificate, Request } from './types.ts';
 
 /** A request's attributes, read once for all rules. Missing text is empty, as Envoy's matchers see it. */
 export interface Facts {
@@ -10,6 +10,8 @@ export interface Facts {
   readonly nowMs: number | undefined;
   /** The whole SPIFFE ID; empty: the peer proved none. */
   readonly principal: string;
+  /** undefined: not known, or none. */
+  readonly certificate: PeerCertificate | undefined;
   readonly trustDomain: string;
   readonly namespace: string;
   /** `<namespace>/<name>` */
@@ -66,6 +68,7 @@ export function verifiedFactsOf(
   return {
     nowMs: request.nowMs ?? nowMs?.(),
     principal,
+    certificate: request.certificate,
     trustDomain: /^spiffe:\/\/([^/]+)/.exec(principal)?.[1] ?? '',
     namespace: /^spiffe:\/\/[^/]+\/ns\/([^/]+)\//.exec(principal)?.[1] ?? '',
     serviceAccount: serviceAccountOf(principal),

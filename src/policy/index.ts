@@ -11,6 +11,7 @@ export { parseMeshConfig } from './mesh-config.ts';
 export { JWT_METADATA } from './envoy-token.ts';
 export { satisfies } from './labels.ts';
 export { parseRuleName, ruleName } from './rule-name.ts';
+export { parseQuarantineName, quarantineName } from './quarantine.ts';
 export { policiesFor, selects, type Selecting } from './select.ts';
 export { compile, type CompiledFilters, type CompileNote, type CompileOptions } from './compile.ts';
 export type { ExtAuthzFilter, HttpRbac, RbacFilter, RbacPolicy, RbacRules, TcpRbac } from './envoy-types.ts';

@@ -158,11 +158,41 @@ export interface Target {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** Whom every workload denies, whatever its policies say: first of all DENY rules. */
+export interface QuarantineRule {
+  /** Name of the entry that it comes from; letters, digits and dashes. */
+  readonly entry: string;
+  readonly reason: string;
+  readonly callers: QuarantinedCallers;
+}
+
+export type QuarantinedCallers =
+  | { readonly kind: 'id'; readonly uri: string }
+  /** SHA-256 of the leaf's DER, lower-case hex. */
+  | { readonly kind: 'certificate'; readonly digest: string }
+  /** By what the Subject of an SVID says (`subjectText`). */
+  | { readonly kind: 'pod'; readonly uid: string }
+  | { readonly kind: 'node'; readonly node: string }
+  /** Of the own trust domain, or of one SPIFFE ID. */
+  | { readonly kind: 'issued-before'; readonly atMs: number; readonly id?: string }
+  /** Of the workload that is itself in quarantine. */
+  | { readonly kind: 'everyone' };
+
+/** A peer's certificate, as Envoy shows it to rules. */
+export interface PeerCertificate {
+  /** SHA-256 of its DER, lower-case hex. */
+  readonly digest: string;
+  /** RFC 2253; empty: it has none. */
+  readonly subject: string;
+}
+
 /** What a caller asks, as Envoy would see it. */
 export interface Request {
   readonly protocol: Protocol;
   /** SPIFFE ID of the authenticated peer; undefined: plaintext or unauthenticated. */
   readonly principal: string | undefined;
+  /** The peer's; absent: not known, and none of those that are in quarantine. */
+  readonly certificate?: PeerCertificate | undefined;
   readonly sourceIp: string | undefined;
   readonly remoteIp: string | undefined;
   readonly destinationIp: string | undefined;
@@ -205,13 +235,19 @@ export interface Decision {
   readonly verdict: 'ALLOW' | 'DENY';
   /** The rule that decided; undefined when no rule did (default action, or no ALLOW rule matched). */
   readonly decidedBy: RuleRef | undefined;
+  /** The entry of the quarantine that decided, before any rule of a policy. */
+  readonly quarantine?: string;
   /** In words, for an operator. */
   readonly reason: string;
   /** AUDIT rules that matched. */
   readonly audited: readonly RuleRef[];
   /** What the shadow rules would have said, if any selects the workload. */
   readonly shadow:
-    | { readonly verdict: 'ALLOW' | 'DENY'; readonly decidedBy: RuleRef | undefined }
+    | {
+        readonly verdict: 'ALLOW' | 'DENY';
+        readonly decidedBy: RuleRef | undefined;
+        readonly quarantine?: string;
+      }
     | undefined;
   /** A CUSTOM rule sends the request to an external authorizer first, who may deny whatever this decision says. */
   readonly asks?: { readonly provider: string; readonly rule: RuleRef };

@@ -44,10 +44,26 @@ function cacheOf(encoder: ResourceEncoder, keys: ReadonlyMap<string, string> = n
 }
 
 function inputs(policies: readonly AuthorizationPolicy[], more: Partial<FilterInputs> = {}): FilterInputs {
-  return { policies, requestAuthentications: [], peers: strict, ...more };
+  return { policies, requestAuthentications: [], peers: strict, quarantine: [], ...more };
 }
 
 describe('FilterCache', () => {
+  it('puts who is in quarantine first into the deny filters, and touches no other', () => {
+    const cache = cacheOf(new ResourceEncoder(schema));
+    const before = cache.get(inputs([allow('web', '/a')]));
+    const rule = { entry: 'q-1', reason: 'stolen', callers: { kind: 'pod', uid: 'uid-1' } } as const;
+    const after = cache.get(inputs([allow('web', '/a')], { quarantine: [rule] }));
+    const changed = [...after].filter(([name, { version }]) => before.get(name)?.version !== version);
+    expect(changed.map(([name]) => name)).toEqual([
+      'countersign.authz.http.deny',
+      'countersign.authz.tcp.deny',
+    ]);
+    for (const [, { body }] of changed)
+      expect(Buffer.from(body).toString('latin1')).toContain('countersign-quarantine[q-1]');
+    expect(cache.get(inputs([allow('web', '/a')], { quarantine: [rule] }))).toBe(after);
+    expect(cache.get(inputs([allow('web', '/a')]))).toBe(before);
+  });
+
   it('encodes only the filter that a change touches, and gives what is equal again as the same object', () => {
     const encoder = new ResourceEncoder(schema);
     const encode = vi.spyOn(encoder, 'encode');

@@ -9,6 +9,7 @@ import {
   type HttpRbac,
   type MeshSettings,
   type PeerModes,
+  type QuarantineRule,
   type RbacPolicy,
   type RbacRules,
   type RequestAuthentication,
@@ -34,6 +35,8 @@ export interface FilterInputs {
   readonly policies: readonly AuthorizationPolicy[];
   readonly requestAuthentications: readonly RequestAuthentication[];
   readonly peers: PeerModes;
+  /** Whom the workload denies before any policy. */
+  readonly quarantine: readonly QuarantineRule[];
 }
 
 export interface FilterCacheOptions {
@@ -85,18 +88,23 @@ export class FilterCache {
     for (const [key, resource] of this.#resources) if (!live.has(resource)) this.#resources.delete(key);
   }
 
-  #keyOf({ policies, requestAuthentications, peers: { mode, ports } }: FilterInputs): string {
+  #keyOf({ policies, requestAuthentications, quarantine, peers: { mode, ports } }: FilterInputs): string {
     const documents = [policies, requestAuthentications].map((list) =>
       list.map(({ namespace, name, digest }) => `${namespace}/${name}@${digest}`).join('\n'),
     );
     const keys = requestAuthentications.flatMap(urisOf).map((uri) => digestOfKeys(this.#jwksOf(uri)));
-    return [...documents, keys.join('\n'), `${mode} ${[...ports].join(' ')}`].join('\n\n');
+    const peers = `${mode} ${[...ports].join(' ')}`;
+    return [...documents, keys.join('\n'), peers, textOf(quarantine)].join('\n\n');
   }
 
-  #compile({ policies, requestAuthentications, peers }: FilterInputs): FilterSet {
+  #compile({ policies, requestAuthentications, peers, quarantine }: FilterInputs): FilterSet {
     const set = new Map<FilterName, EncodedResource>();
     for (const protocol of ['http', 'tcp'] as const) {
-      const { custom, audit, deny, allow } = compile(policies, { protocol, settings: this.#settings });
+      const { custom, audit, deny, allow } = compile(policies, {
+        protocol,
+        settings: this.#settings,
+        quarantine,
+      });
       const { select, ask } = custom ?? idleCustomFilters(protocol);
       const bySlot = { custom: select, ext_authz: ask, audit, deny, allow };
       for (const slot of authzSlots) {
@@ -170,6 +178,17 @@ const NO_TOKENS: TypedConfig = { '@type': 'type.googleapis.com/envoy.extensions.
 /** The addresses of the keys that a document trusts. */
 export function urisOf({ jwtRules }: RequestAuthentication): string[] {
   return jwtRules.flatMap(({ keys }) => (keys.kind === 'uri' ? [keys.uri] : []));
+}
+
+/** Of the list itself: most workloads have the same one. */
+const texts = new WeakMap<readonly QuarantineRule[], string>();
+
+function textOf(quarantine: readonly QuarantineRule[]): string {
+  const known = texts.get(quarantine);
+  if (known !== undefined) return known;
+  const text = hash('sha256', JSON.stringify(quarantine), 'base64');
+  texts.set(quarantine, text);
+  return text;
 }
 
 function digestOfKeys(jwks: string | undefined): string {

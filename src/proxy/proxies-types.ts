@@ -1,7 +1,7 @@
 import type { IssuedSvid } from '../authority/index.ts';
 import type { SpiffeId, TrustBundle } from '../identity/index.ts';
 import type { Mesh, Pod } from '../mesh/index.ts';
-import type { MeshSettings } from '../policy/index.ts';
+import type { MeshSettings, QuarantineRule } from '../policy/index.ts';
 import type { ResourceEncoder } from './encoder.ts';
 import type { IssueReason } from './svid-keeper.ts';
 import type { WorkloadProxy } from './workload-proxy.ts';
@@ -10,6 +10,8 @@ export interface ProxiesOptions {
   readonly encoder: ResourceEncoder;
   readonly mesh: Mesh;
   readonly settings: MeshSettings;
+  /** Whom a workload denies before any policy. */
+  readonly quarantine: (workload: Pick<Workload, 'id' | 'pod'>) => readonly QuarantineRule[];
   /** The keys behind a URI, as fetched last; undefined: none yet. */
   readonly jwksOf: (uri: string) => string | undefined;
   readonly bundle: () => TrustBundle;

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Authority, memoryKeyStore } from '../authority/index.ts';
 import { SpiffeId, TrustDomain } from '../identity/index.ts';
 import { Mesh, type Pod } from '../mesh/index.ts';
-import { parseAuthorizationPolicy, type AuthorizationPolicy } from '../policy/index.ts';
+import { parseAuthorizationPolicy, type AuthorizationPolicy, type QuarantineRule } from '../policy/index.ts';
 import { ResourceEncoder } from './encoder.ts';
 import { Proxies } from './proxies.ts';
 import type { ProxyLease, Workload } from './proxies-types.ts';
@@ -23,12 +23,14 @@ let mesh: Mesh;
 let authority: Authority;
 let proxies: Proxies;
 let events: string[];
+let quarantine: readonly QuarantineRule[] = [];
 const keys = new Map<string, string>();
 let issuedFor: (workload: Workload) => void;
 
 beforeEach(async () => {
   mesh = new Mesh({ rootNamespace: 'root' });
   events = [];
+  quarantine = [];
   issuedFor = (): void => {};
   authority = await Authority.open({
     store: memoryKeyStore(),
@@ -41,6 +43,7 @@ beforeEach(async () => {
     mesh,
     settings,
     jwksOf: (uri) => keys.get(uri),
+    quarantine: () => quarantine,
     bundle: () => authority.bundle,
     nowMs: Date.now,
     ticks: () => 0,

@@ -50,9 +50,10 @@ export class Proxies {
   /** @param recheck proves the stream's workload again; text: why it no longer is what it was */
   open(workload: Workload, recheck: () => string | undefined): ProxyLease {
     const entry = this.#entryFor(workload);
-    const { proofs, proxy } = entry;
+    const { proofs, proxy, keeper } = entry;
     const proof: Proof = { workload, recheck };
     proofs.add(proof);
+    keeper.resume();
     return { proxy, release: (): void => void proofs.delete(proof) };
   }
 
@@ -83,12 +84,15 @@ export class Proxies {
    * Renews the SVIDs of connected pods that are outdated, some at a time: the streams go on in between.
    * @returns how many are outdated still, because they were refused or failed
    */
-  async renewOutdated(isOutdated: (svid: IssuedSvid) => boolean): Promise<number> {
+  async renewOutdated(
+    isOutdated: (svid: IssuedSvid) => boolean,
+    reason: 'ordered' | 'rotation' = 'rotation',
+  ): Promise<number> {
     let left = 0;
     for (const [index, { keeper }] of [...this.#byPod.values()].entries()) {
       if (index % RENEWALS_AT_ONCE === RENEWALS_AT_ONCE - 1) await nextTurn();
       const held = keeper.peek();
-      if (held !== undefined && isOutdated(held) && typeof keeper.renew('rotation') === 'string') left += 1;
+      if (held !== undefined && isOutdated(held) && typeof keeper.renew(reason) === 'string') left += 1;
     }
     return left;
   }
@@ -102,6 +106,15 @@ export class Proxies {
   settingsChanged(settings: MeshSettings): void {
     this.#filters.use(settings);
     for (const { proxy } of this.#byPod.values()) proxy.policiesChanged();
+  }
+
+  /** Others are in quarantine than before: every Envoy whose filters differ is told. */
+  quarantineChanged(): void {
+    for (const { proxy, keeper } of this.#byPod.values()) {
+      proxy.policiesChanged();
+      keeper.resume();
+    }
+    this.#filters.tidy(this.#byPod.size, () => this.#filtersInUse());
   }
 
   /** The keys behind a URI are others: those Envoys are told that verify tokens with them. */
@@ -128,7 +141,7 @@ export class Proxies {
   }
 
   #create(workload: Workload): Entry {
-    const { mesh, nowMs, clockFault, random, issue, observer, encoder } = this.#options;
+    const { mesh, nowMs, clockFault, random, issue, observer, encoder, quarantine } = this.#options;
     const proofs = new Set<Proof>();
     let proven = workload;
     let told: string | undefined;
@@ -158,7 +171,8 @@ export class Proxies {
       svid: () => keeper.current(),
       // Labels may have changed since the pod was proven: what the mesh says now counts.
       filters: () => {
-        const filters = this.#filters.of(mesh.get('Pod', keyOf(workload.pod)) ?? workload.pod);
+        const pod = mesh.get('Pod', keyOf(workload.pod)) ?? workload.pod;
+        const filters = this.#filters.of(pod, quarantine(workload));
         const fault = faultOf(filters);
         if (fault !== undefined && fault !== told) observer.failed(workload, new Error(fault));
         told = fault;

@@ -104,6 +104,22 @@ describe('SvidKeeper', () => {
     expect(late.renewAtMs - Date.now()).toBeGreaterThan(0.549 * hour);
   });
 
+  it('goes on when what a renewal was refused for holds no longer', () => {
+    let why: string | undefined;
+    const { keeper, events } = setup({ recheck: () => why });
+    keeper.current();
+    keeper.resume();
+    why = 'in quarantine';
+    vi.advanceTimersByTime(hour / 2 + 60_000);
+    expect(events.splice(0)).toEqual(['first 1', 'refused: in quarantine']);
+    why = undefined;
+    vi.advanceTimersByTime(60_000);
+    expect(events).toEqual([]);
+    keeper.resume();
+    vi.advanceTimersByTime(1);
+    expect(events).toEqual(['renewal 2', 'renewed']);
+  });
+
   it('asks for a new proof before each SVID, and keeps the old one without renewing it when that fails', () => {
     let gone: string | undefined;
     const { keeper, events } = setup({ recheck: () => gone });

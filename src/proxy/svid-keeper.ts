@@ -35,6 +35,8 @@ export class SvidKeeper {
   #timer: NodeJS.Timeout | undefined;
   /** One that was asked for and is not made yet. */
   #ordered = false;
+  /** Its renewal was, and no other is due. */
+  #refused = false;
   #closed = false;
 
   constructor(options: SvidKeeperOptions) {
@@ -71,6 +73,13 @@ export class SvidKeeper {
     return this.#svid;
   }
 
+  /** What a renewal was refused for may hold no longer. */
+  resume(): void {
+    if (!this.#refused) return;
+    this.#refused = false;
+    this.#schedule();
+  }
+
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);
@@ -84,9 +93,11 @@ export class SvidKeeper {
     const why = this.#options.recheck();
     if (why !== undefined) {
       clearTimeout(this.#timer);
+      this.#refused = true;
       this.#options.onRefused(why);
       return why;
     }
+    this.#refused = false;
     try {
       const svid = this.#options.issue();
       this.#svid = svid;

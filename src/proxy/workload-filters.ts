@@ -1,5 +1,5 @@
 import { keyOf, type Mesh, type ObjectKey, type PolicySubject } from '../mesh/index.ts';
-import { resolvePeerModes, type MeshSettings } from '../policy/index.ts';
+import { resolvePeerModes, type MeshSettings, type QuarantineRule } from '../policy/index.ts';
 import { FilterCache, urisOf, type FilterCacheOptions, type FilterSet } from './filters.ts';
 
 /** The filters of each pod, as the mesh, its settings and the keys of issuers are now. */
@@ -14,11 +14,13 @@ export class WorkloadFilters {
     this.#cache = new FilterCache(options);
   }
 
-  of(subject: PolicySubject): FilterSet {
+  /** @param quarantine whom it denies before any policy */
+  of(subject: PolicySubject, quarantine: readonly QuarantineRule[]): FilterSet {
     return this.#cache.get({
       policies: this.#mesh.policiesOf(subject),
       requestAuthentications: this.#mesh.requestAuthenticationsOf(subject),
       peers: resolvePeerModes(this.#mesh.peerAuthenticationsOf(subject), subject, this.#settings),
+      quarantine,
     });
   }
 

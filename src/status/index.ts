@@ -6,6 +6,7 @@ export {
   summarize,
   unpackReport,
   type BundleReport,
+  type QuarantineReport,
   type Report,
   type ReportEntry,
   type SvidReport,

@@ -11,6 +11,19 @@ export interface Report {
   readonly policies: ReadonlyMap<string, ReportEntry>;
   readonly bundle: BundleReport;
   readonly svids: SvidReport;
+  /** Absent: the replica is of an earlier release. */
+  readonly quarantine?: QuarantineReport;
+}
+
+/** How far the quarantine has come among a replica's own proxies. */
+export interface QuarantineReport {
+  /** Stands for the entries that it speaks of. */
+  readonly entries: string;
+  readonly proxies: number;
+  /** Of those, the ones that deny as these entries say. */
+  readonly current: number;
+  /** Who does not, and why, a line each: the first of them. */
+  readonly lagging: readonly string[];
 }
 
 /** How far the trust bundle has come among a replica's own proxies. */
@@ -46,7 +59,7 @@ const MAX_TEXT = 16 * 1024 * 1024;
 
 /** gzip of JSON: reports of thousands of policies stay far below what one object of the API server holds (1 MiB). */
 export function packReport(report: Report): Buffer {
-  const { policies, bundle, svids } = report;
+  const { policies, bundle, svids, quarantine } = report;
   const rows = [...policies].map(([key, { uid, generation, progress }]) => [
     key,
     uid,
@@ -55,18 +68,19 @@ export function packReport(report: Report): Buffer {
     progress.current,
     ...(progress.rejected ? [progress.rejected.proxy, progress.rejected.message] : []),
   ]);
-  return gzipSync(JSON.stringify({ bundle, svids, policies: rows }), { level: 6 });
+  return gzipSync(JSON.stringify({ bundle, svids, quarantine, policies: rows }), { level: 6 });
 }
 
 /** @throws Error where it is no report: another release's, or edited by hand */
 export function unpackReport(packed: Uint8Array): Report {
   const text = gunzipSync(packed, { maxOutputLength: MAX_TEXT }).toString('utf8');
-  const { bundle, svids, policies } = fields(JSON.parse(text));
+  const { bundle, svids, policies, quarantine } = fields(JSON.parse(text));
   if (!Array.isArray(policies)) throw new TypeError('the policies of a report are no list of rows');
   return {
     bundle: readBundle(fields(bundle)),
     svids: readSvids(fields(svids)),
     policies: new Map(policies.map(readRow)),
+    ...(quarantine !== undefined && { quarantine: readQuarantine(fields(quarantine)) }),
   };
 }
 
@@ -87,6 +101,13 @@ function readStanding(
   const { proxies, current, lagging } = part;
   if (!Array.isArray(lagging)) throw new TypeError('a report does not say who lags');
   return { proxies: count(proxies), current: count(current), lagging: lagging.map(String) };
+}
+
+function readQuarantine(report: Readonly<Record<string, unknown>>): QuarantineReport {
+  const { entries, proxies, current, lagging } = report;
+  if (typeof entries !== 'string' || !Array.isArray(lagging))
+    throw new TypeError('a report does not say whom its proxies cut off');
+  return { entries, proxies: count(proxies), current: count(current), lagging: lagging.map(String) };
 }
 
 function fields(value: unknown): Readonly<Record<string, unknown>> {

@@ -28,6 +28,7 @@ export interface Metrics {
   readonly suspended: Gauge;
   readonly caRefused: Gauge;
   readonly signerFailed: Gauge;
+  readonly quarantine: Gauge;
   readonly bundleWrites: Counter;
   readonly bundleConflicts: Counter;
   readonly jwksLastGood: Gauge<'uri'>;
@@ -109,6 +110,7 @@ export function createMetrics(): Metrics {
       'ca_signer_failed',
       'Whether the token could sign no new intermediate when it was asked last: 1, or 0',
     ),
+    quarantine: gauge('quarantine_entries', 'Entries of the quarantine in force on this replica'),
     bundleWrites: counter(
       'bundle_writes_total',
       'ConfigMaps and ClusterTrustBundles written with the trust bundle',

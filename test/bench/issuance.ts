@@ -95,11 +95,12 @@ function orderedSecrets(authority: Authority): { readonly renew: () => void; rea
       defaultAction: 'deny',
     },
     jwksOf: () => undefined,
+    quarantine: () => [],
     bundle: () => authority.bundle,
     nowMs: Date.now,
     ticks: () => performance.now(),
     random: Math.random,
-    issue: () => authority.issue(id),
+    issue: () => authority.issue(id, { holder: { podUid: pod.uid, node: pod.nodeName } }),
     observer: { issued: () => {}, waited: () => {}, refused: () => {}, failed: () => {} },
   });
   const { proxy } = proxies.open({ id, pod, factors: [] }, () => undefined);

@@ -143,7 +143,7 @@ function workloadFilters(mesh: Mesh, encoder: ResourceEncoder): WorkloadFilters 
 }
 
 function filtersOf(filters: WorkloadFilters, workloads: PolicySet['workloads']): Set<FilterSet> {
-  return new Set(workloads.map((workload) => filters.of(workload)));
+  return new Set(workloads.map((workload) => filters.of(workload, [])));
 }
 
 type Lists = readonly (readonly AuthorizationPolicy[])[];

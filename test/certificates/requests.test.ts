@@ -110,7 +110,7 @@ describe('a certificate request', () => {
     });
     const leaf = leafOf(await client.create(token, { csr: csr.toString('pem') }));
     expect(leaf.subjectAltName).toBe(`URI:${webId}`);
-    expect(leaf.subject).toBeFalsy();
+    expect(leaf.subject).toMatch(/^OU=[0-9a-f]{16}\nUID=[0-9a-f-]{36}\ndnQualifier=\d{14}\.\d{3}Z$/u);
     expect(leaf.ca).toBe(false);
   });
 
@@ -311,6 +311,17 @@ describe('a flood', () => {
     });
     expect(events.length).toBeLessThan(count / 4);
   });
+});
+
+it('of a pod in quarantine are refused, with the name of the entry', async () => {
+  const { added } = JSON.parse(
+    await controlPlane.ask('quarantine add', '--pod', 'shop/web', '--reason', 'stolen', '-o', 'json'),
+  ) as { added: string };
+  const { refusal } = await client.create(token, { csr: requestPem() });
+  await controlPlane.ask('quarantine remove', added);
+  expect(refusal).toBe(`PERMISSION_DENIED: not attested: in quarantine (${added})`);
+  const event = await recorded({ event: 'workload.refused', factor: 'quarantine' });
+  expect(event).toMatchObject({ actor: 'shop/web' });
 });
 
 it('neither token nor request is in any output, at debug level', async () => {

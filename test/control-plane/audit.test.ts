@@ -75,6 +75,7 @@ describe('an event tells of', () => {
     expect(await recorded({ event: 'svid.issued', actor: 'shop/web' })).toEqual({
       ...stamp,
       event: 'svid.issued',
+      podUid: /^UID=(.*)$/mu.exec(leaf.subject)?.[1],
       actor: 'shop/web',
       id: 'spiffe://cluster.local/ns/shop/sa/web',
       serial: leaf.serialNumber.toLowerCase(),

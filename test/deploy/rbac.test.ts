@@ -88,7 +88,9 @@ const first: ReadonlySet<string> = new Set([
 function trialsOf(permissions: readonly Permission[]): readonly (readonly Permission[])[] {
   const trials = Map.groupBy(permissions, (permission) => {
     const { verb, resource, everywhere } = permission;
-    if (followed.has(verb)) return `${verb} ${everywhere} ${verb === 'list' && first.has(resource)}`;
+    // Before all else it reads who is in quarantine.
+    const isFirst = first.has(resource) || (resource === 'configmaps' && !everywhere);
+    if (followed.has(verb)) return `${verb} ${everywhere} ${verb === 'list' && isFirst}`;
     return everywhere && verb !== 'patch' ? verb : `${words(permission)} alone`;
   });
   return [...trials.values()];

@@ -24,8 +24,12 @@ export interface Way {
 }
 
 export interface TestPod {
-  /** `namespace/name`; it runs as the service account of that name, and carries the label `app: name`. */
+  /** `namespace/name`; it carries the label `app: name`. */
   readonly pod: string;
+  /** It runs as this service account, which another pod has brought. Absent: the one of its own name. */
+  readonly account?: string;
+  /** Absent: `node-1`. */
+  readonly node?: string;
   readonly serves?: readonly Protocol[];
   readonly calls?: readonly Way[];
   /** Changes the bootstrap before Envoy reads it. */
@@ -88,8 +92,8 @@ export class TestMesh {
     const subnet = loopbackSubnet();
     const manifests = join(folder, 'manifests');
     for (const name of ['pods', 'policies']) mkdirSync(join(manifests, name), { recursive: true });
-    for (const [index, { pod }] of options.pods.entries())
-      writeManifest(podFile(manifests, pod), podManifests(pod, addressIn(subnet, index)));
+    for (const [index, pod] of options.pods.entries())
+      writeManifest(podFile(manifests, pod.pod), podManifests(pod, addressIn(subnet, index)));
     const ip = (pod: string): string =>
       addressIn(
         subnet,
@@ -171,7 +175,7 @@ export class TestMesh {
 
   id(pod: string): string {
     const [namespace, name] = pod.split('/');
-    return `spiffe://${trustDomain}/ns/${namespace}/sa/${name}`;
+    return `spiffe://${trustDomain}/ns/${namespace}/sa/${this.#options.pods.find((each) => each.pod === pod)?.account ?? name}`;
   }
 
   /** Where `from` reaches the `way`-th of its ways out in plaintext, as its app would. */
@@ -206,7 +210,7 @@ export class TestMesh {
 
   /** Again, under the same name and address: another pod. */
   createPod(pod: string): void {
-    writeManifest(podFile(this.manifests, pod), podManifests(pod, this.ip(pod)));
+    writeManifest(podFile(this.manifests, pod), podManifests(this.#podOf(pod), this.ip(pod)));
   }
 
   deletePod(pod: string): void {
@@ -249,15 +253,19 @@ function writeManifest(file: string, text: string): void {
   renameSync(`${file}.new`, file);
 }
 
-function podManifests(pod: string, ip: string): string {
+function podManifests({ pod, account, node = 'node-1' }: TestPod, ip: string): string {
   const [namespace, name] = pod.split('/');
-  const account = { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { namespace, name } };
+  const own = { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { namespace, name } };
   const manifest = {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { namespace, name, labels: { app: name } },
-    spec: { serviceAccountName: name, nodeName: 'node-1', containers: [{ name: 'app', image: 'app' }] },
+    spec: {
+      serviceAccountName: account ?? name,
+      nodeName: node,
+      containers: [{ name: 'app', image: 'app' }],
+    },
     status: { phase: 'Running', podIP: ip },
   };
-  return `${stringify(account)}---\n${stringify(manifest)}`;
+  return account === undefined ? `${stringify(own)}---\n${stringify(manifest)}` : stringify(manifest);
 }

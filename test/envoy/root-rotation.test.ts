@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { RotateRootResponse } from '../../src/operator/index.ts';
 import { Load } from '../harness/http.ts';
-import { Http2Connection } from '../harness/http2.ts';
 import { exchange } from '../harness/tcp.ts';
 import { waitFor } from '../harness/wait.ts';
 import { useConnectionsOnce } from './bootstrap-edits.ts';
+import { overHttp2, Repeated } from './load.ts';
 import { TestMesh } from './mesh.ts';
 import { allowAll } from './policies.ts';
 
@@ -52,38 +52,6 @@ async function rotate(mesh: TestMesh): Promise<void> {
   await mesh.controlPlane.ask('rotate prepare');
   await takeWhenReady(mesh, 'activate', 30_000);
   await takeWhenReady(mesh, 'retire', 120_000);
-}
-
-/** Calls one after the other; what is not as it should be is counted. */
-class Repeated {
-  total = 0;
-  failed = 0;
-  #running = true;
-  readonly #done: Promise<void>;
-
-  constructor(once: () => Promise<boolean>) {
-    this.#done = (async (): Promise<void> => {
-      while (this.#running) {
-        const good = await once();
-        this.total += 1;
-        if (!good) this.failed += 1;
-      }
-    })();
-  }
-
-  async stop(): Promise<void> {
-    this.#running = false;
-    await this.#done;
-  }
-}
-
-/** One HTTP/2 connection of the app to its sidecar, as long as the sidecar lets it live. */
-function overHttp2(way: { host: string; port: number }): Repeated {
-  let connection = new Http2Connection(way);
-  return new Repeated(async () => {
-    if (connection.closed) connection = new Http2Connection(way);
-    return (await connection.status('/items')) === 200;
-  });
 }
 
 describe.concurrent('the root rotates', () => {

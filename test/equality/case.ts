@@ -1,4 +1,4 @@
-import type { Protocol } from '../../src/policy/index.ts';
+import type { Protocol, QuarantineRule } from '../../src/policy/index.ts';
 import type { Peer } from './world.ts';
 
 /** Policies of one workload, and how they are enforced. `$PORT` stands for the listener's port, `$NOW` for the time. */
@@ -11,6 +11,8 @@ export interface PolicySet {
   readonly aliases?: boolean;
   /** Verify the tokens of end users. `$KEYS0`, `$KEYS1`: the issuers' keys, `$KEYS2`: both. */
   readonly authentications?: readonly AuthenticationDocument[];
+  /** Whom the workload denies before any policy. `$DIGEST0`: of the certificate of the first SVID. */
+  readonly quarantine?: readonly QuarantineRule[];
   /** AuthorizationPolicy documents. */
   readonly documents: readonly PolicyDocument[];
 }

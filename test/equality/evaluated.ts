@@ -6,15 +6,18 @@ import {
   parseAuthorizationPolicy,
   parseRequestAuthentication,
   policiesFor,
+  quarantineName,
   renderIssues,
   ruleName,
   verifiedRequest,
   type AuthorizationPolicy,
   type CompiledFilters,
   type CompileOptions,
+  type Decision,
   type Issue,
   type JwtAuthnFilter,
   type MeshSettings,
+  type QuarantineRule,
   type Request,
   type RequestAuthentication,
   type RuleRef,
@@ -22,7 +25,8 @@ import {
 import { authenticate, withTokens } from './authenticated.ts';
 import type { Asked, PolicySet, Verdict } from './case.ts';
 import { destinationOf, doorOf, remoteOf, sourceOf } from './envoy/connect.ts';
-import { AUTHORIZERS, inThisRun } from './world.ts';
+import { nameOf as peerName } from './envoy/certificates.ts';
+import { AUTHORIZERS, inThisRun, SHOWN } from './world.ts';
 
 /** Whose filters are compiled: a pod that policies of two namespaces select. */
 const TARGET = { namespace: 'a', labels: { app: 'x' } };
@@ -39,6 +43,7 @@ export class EvaluatedSet {
   readonly policies: readonly AuthorizationPolicy[];
   readonly authentications: readonly RequestAuthentication[];
   readonly #settings: MeshSettings;
+  readonly #quarantine: readonly QuarantineRule[];
   readonly #evaluator: Evaluator;
 
   constructor(set: PolicySet, port: number) {
@@ -51,12 +56,17 @@ export class EvaluatedSet {
       authorizers: AUTHORIZERS,
       ...(set.aliases === true && { trustDomainAliases: ['td2'] }),
     };
-    const { documents, authentications = [] } = inThisRun(set, port);
+    const { documents, authentications = [], quarantine = [] } = inThisRun(set, port);
+    this.#quarantine = quarantine;
     const parsed = documents.map((document) => read(document, parseAuthorizationPolicy(document)));
     this.policies = policiesFor(parsed, TARGET, this.#settings);
     const verifying = authentications.map((document) => read(document, parseRequestAuthentication(document)));
     this.authentications = policiesFor(verifying, TARGET, this.#settings);
-    this.#evaluator = new Evaluator(this.policies, { settings: this.#settings, nowMs: Date.now });
+    this.#evaluator = new Evaluator(this.policies, {
+      settings: this.#settings,
+      nowMs: Date.now,
+      quarantine,
+    });
   }
 
   compiled(compiler: Compiler = compile): ReturnType<Compiler> {
@@ -64,6 +74,7 @@ export class EvaluatedSet {
     return compiler(this.policies, {
       protocol,
       settings: this.#settings,
+      quarantine: this.#quarantine,
       ...(portKnown && { port: this.port }),
     });
   }
@@ -90,13 +101,14 @@ export class EvaluatedSet {
     const stated = { ...sent, authorizerSays: authorizerSays ?? 'ALLOW' };
     const taken = token === 'none' ? undefined : token;
     const behind = verifies ? verifiedRequest(stated, this.authentications, taken) : stated;
-    const { verdict, decidedBy, audited, shadow } = this.#evaluator.decide(stated, behind);
+    const decision = this.#evaluator.decide(stated, behind);
+    const { verdict, audited, shadow } = decision;
     return {
       verdict,
-      rule: nameOf(decidedBy),
+      rule: decidedBy(decision),
       asked: nameOf(asks?.rule),
       audited: nameOf(audited[0]),
-      shadow: shadow && { verdict: shadow.verdict, rule: nameOf(shadow.decidedBy) },
+      shadow: shadow && { verdict: shadow.verdict, rule: decidedBy(shadow) },
     };
   }
 
@@ -126,6 +138,13 @@ function answerOf(provider: string, { authorizer = 'ALLOW' }: Asked): 'ALLOW' | 
   return provider === 'open' ? 'ALLOW' : authorizer;
 }
 
+function decidedBy({
+  decidedBy: rule,
+  quarantine,
+}: Pick<Decision, 'decidedBy' | 'quarantine'>): string | undefined {
+  return quarantine === undefined ? nameOf(rule) : quarantineName({ entry: quarantine });
+}
+
 function nameOf(rule: RuleRef | undefined): string | undefined {
   return rule && ruleName(rule);
 }
@@ -136,6 +155,7 @@ export function requestOf(asked: Asked, protocol: 'http' | 'tcp', port: number):
   const common = {
     protocol,
     principal: principalOf(asked),
+    certificate: SHOWN.get(peerName(asked.peer)),
     sourceIp: sourceOf(asked, door),
     remoteIp: remoteOf(asked, door),
     destinationIp: destinationOf(asked, door),

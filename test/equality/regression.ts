@@ -37,6 +37,7 @@ interface File {
   readonly defaultAction?: PolicySet['defaultAction'];
   readonly portKnown?: boolean;
   readonly aliases?: boolean;
+  readonly quarantine?: PolicySet['quarantine'];
   /** `jwtRules` of a document each. */
   readonly authentications?: readonly (readonly Readonly<Record<string, unknown>>[])[];
   /** A document, or its spec alone, of the policy `p<index>` in namespace `a`. */
@@ -63,6 +64,7 @@ function readFile({ name, policies, cases, authentications, ...file }: File): Re
       defaultAction: file.defaultAction ?? 'deny',
       portKnown: file.portKnown ?? false,
       aliases: file.aliases ?? false,
+      ...(file.quarantine && { quarantine: file.quarantine }),
       ...(authentications && { authentications: authentications.map(asAuthentication) }),
       documents: policies.map((policy, index) => ('kind' in policy ? policy : asDocument(policy, index))),
     },

@@ -1,4 +1,5 @@
-import type { ExternalAuthorizer } from '../../src/policy/index.ts';
+import type { SvidHolder } from '../../src/identity/index.ts';
+import type { ExternalAuthorizer, PeerCertificate } from '../../src/policy/index.ts';
 import { KEY_SETS } from './envoy/tokens.ts';
 
 /**
@@ -52,6 +53,19 @@ export const ODD_PEERS: readonly Peer[] = [
   { kind: 'odd', names: { uri: ['SPIFFE://td1/ns/a/sa/x'], dns: [] } },
 ];
 
+/** As SVIDs of releases before the Subject: an identity of the mesh, and nothing that says when it was issued. */
+export const FORMER_PEER: Peer = { kind: 'odd', names: { uri: ['spiffe://td1/ns/a/sa/x'], dns: [] } };
+
+/** Of each SVID, what its Subject says. */
+export const ISSUED_MS: number = Date.now();
+export function holderOf(id: string): SvidHolder {
+  const index = SVIDS.indexOf(id);
+  return { podUid: `pod-${index}`, node: `node-${index % 2}` };
+}
+
+/** What Envoy is to show to rules of each certificate of this run, by the peer's name. */
+export const SHOWN: Map<string, PeerCertificate> = new Map<string, PeerCertificate>();
+
 /** Listeners that differ in what they let in. Each has an address of its own; all have one port. */
 export type Door = 'sidecar' | 'sidecar6' | 'forwarded' | 'proxied' | 'open' | 'plaintext';
 
@@ -104,6 +118,10 @@ export const METADATA: readonly {
   { protocol: 'tcp', name: 'envoy.filters.listener.proxy_protocol', key: 'l' },
 ];
 
+function digestOf(index: number): string {
+  return SHOWN.get(SVIDS[index] ?? '')?.digest ?? '';
+}
+
 /** How a document or a request of a case becomes one of this run. */
 export function inThisRun<T>(value: T, port: number): T {
   const text = JSON.stringify(value)
@@ -112,5 +130,8 @@ export function inThisRun<T>(value: T, port: number): T {
     .replaceAll(/\$NOW([+-]\d+)m/gu, (_, minutes: string) =>
       new Date(Date.now() + Number(minutes) * 60_000).toISOString(),
     );
-  return JSON.parse(text) as T;
+  const times = text.replaceAll(/"\$MS([+-]\d+)m"/gu, (_, minutes: string) =>
+    String(Date.now() + Number(minutes) * 60_000),
+  );
+  return JSON.parse(times.replaceAll(/\$DIGEST(\d+)/gu, (_, index: string) => digestOf(Number(index)))) as T;
 }

@@ -1,6 +1,13 @@
 import { Evaluator, unheard } from '../evaluate.ts';
 import { policiesFor } from '../select.ts';
-import type { AuthorizationPolicy, Decision, MeshSettings, Request, Target } from '../types.ts';
+import type {
+  AuthorizationPolicy,
+  Decision,
+  MeshSettings,
+  QuarantineRule,
+  Request,
+  Target,
+} from '../types.ts';
 import { peerRefusal, resolvePeerModes } from './peer-modes.ts';
 import { tokenSeen } from './token-seen.ts';
 import { verifiedRequest } from './verified-request.ts';
@@ -16,6 +23,8 @@ export interface Documents {
 export interface Circumstances {
   readonly settings: MeshSettings;
   readonly nowMs: () => number;
+  /** Whom the workload denies before any policy. */
+  readonly quarantine?: readonly QuarantineRule[];
 }
 
 /**
@@ -26,7 +35,7 @@ export function judge(
   documents: Documents,
   target: Target,
   request: Request,
-  { settings, nowMs }: Circumstances,
+  { settings, nowMs, quarantine = [] }: Circumstances,
 ): Decision {
   const { rootNamespace } = settings;
   const reaching = documents.peerAuthentications.filter(
@@ -34,7 +43,7 @@ export function judge(
   );
   const peer = resolvePeerModes(reaching, target, settings);
   const policies = policiesFor(documents.policies, target, settings);
-  const evaluator = new Evaluator(policies, { settings, nowMs, peer });
+  const evaluator = new Evaluator(policies, { settings, nowMs, peer, quarantine });
   if (request.protocol === 'tcp') return evaluator.decide(request);
   const verifying = policiesFor(documents.requestAuthentications, target, settings);
   const { claims } = request;
@@ -49,7 +58,12 @@ export function judge(
     const reason = `the token is refused before any rule sees it (401): ${token.why}`;
     return { ...unheard(reason), ...question };
   }
-  const { verdict, decidedBy, reason, audited, undecided } = decision;
+  const { verdict, decidedBy, quarantine: cutOffBy, reason, audited, undecided } = decision;
   const said = `${reason}; rules see no token: ${token.why}`;
-  return { ...{ verdict, decidedBy, reason: said, audited, shadow, nearest, undecided }, ...question };
+  const entry = cutOffBy !== undefined && { quarantine: cutOffBy };
+  return {
+    ...{ verdict, decidedBy, reason: said, audited, shadow, nearest, undecided },
+    ...entry,
+    ...question,
+  };
 }

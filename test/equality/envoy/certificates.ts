@@ -1,7 +1,18 @@
+import { hash } from 'node:crypto';
 import { Authority, memoryKeyStore } from '../../../src/authority/index.ts';
-import { SpiffeId, TrustDomain, type TrustBundle } from '../../../src/identity/index.ts';
+import { SpiffeId, subjectText, TrustDomain, type TrustBundle } from '../../../src/identity/index.ts';
 import { FakeCa } from '../../fake/ca.ts';
-import { FURTHER_NAMES, ODD_PEERS, SVIDS, TRUST_DOMAINS, type Peer } from '../world.ts';
+import {
+  FORMER_PEER,
+  FURTHER_NAMES,
+  holderOf,
+  ISSUED_MS,
+  ODD_PEERS,
+  SHOWN,
+  SVIDS,
+  TRUST_DOMAINS,
+  type Peer,
+} from '../world.ts';
 
 /** PEM. */
 export interface Credential {
@@ -31,15 +42,18 @@ export async function makeCertificates(): Promise<Certificates> {
       await Authority.open({
         store: memoryKeyStore(),
         trustDomain: TrustDomain.parse(name),
-        nowMs: Date.now,
+        nowMs: () => ISSUED_MS,
         svidTtlMs: DAY_MS / 2,
       }),
     );
   }
   const issue = (uri: string): Credential => {
     const id = SpiffeId.parse(uri);
-    const svid = authorities.get(id.trustDomain.name)?.issue(id, FURTHER_NAMES[uri] ?? {});
+    const holder = holderOf(uri);
+    const svid = authorities.get(id.trustDomain.name)?.issue(id, { ...FURTHER_NAMES[uri], holder });
     if (svid === undefined) throw new Error(`${uri} is of no trust domain of the world`);
+    const digest = hash('sha256', svid.chain[0] ?? '');
+    SHOWN.set(uri, { digest, subject: subjectText(ISSUED_MS, holder) });
     return { cert: svid.chainPem, key: svid.privateKeyPem };
   };
   const odd = await oddCertificates();
@@ -69,10 +83,11 @@ async function oddCertificates(): Promise<{
   const validity = { notBeforeMs: now - 3_600_000, notAfterMs: now + DAY_MS };
   const ca = await FakeCa.root(TrustDomain.parse('odd'), validity);
   const credentials: [string, Credential][] = [];
-  for (const peer of ODD_PEERS) {
+  for (const peer of [...ODD_PEERS, FORMER_PEER]) {
     if (peer.kind !== 'odd') continue;
     const { uri, dns } = peer.names;
     const leaf = await ca.leaf('', { ...validity, uris: uri, dnsNames: dns });
+    SHOWN.set(nameOf(peer), { digest: hash('sha256', leaf.der), subject: '' });
     const key = leaf.privateKey.export({ type: 'pkcs8', format: 'pem' });
     credentials.push([nameOf(peer), { cert: pem(leaf.der), key }]);
   }

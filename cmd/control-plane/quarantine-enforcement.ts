@@ -1,0 +1,60 @@
+import { hash } from 'node:crypto';
+import type { StreamStatus } from '../../src/discovery/index.ts';
+import { EXTENSION_CONFIG_TYPE, type Proxies } from '../../src/proxy/index.ts';
+import type { Ledger } from '../../src/quarantine/index.ts';
+import { proxyStates, type QuarantineReport, type Report } from '../../src/status/index.ts';
+
+const DENY = /^countersign\.authz\.(http|tcp)\.deny$/u;
+/** Of those who lag, in an answer and a report. */
+const MAX_NAMED = 20;
+
+/** How far the quarantine as it stands has come among the Envoys of this replica. */
+export function enforcedHere(
+  ledger: Ledger,
+  proxies: Proxies,
+  streams: readonly StreamStatus[],
+): QuarantineReport {
+  const states = proxyStates(streams, EXTENSION_CONFIG_TYPE, (client, typeUrl, name) =>
+    DENY.test(name) ? proxies.versionOf(client, typeUrl, name) : undefined,
+  );
+  const lagging = [...states].flatMap(([client, state]) => {
+    if (state.kind === 'current') return [];
+    return state.kind === 'rejected'
+      ? [`${client} refused the filter: ${state.message}`]
+      : [`${client} has not acknowledged it yet`];
+  });
+  return {
+    entries: digestOf(ledger),
+    proxies: states.size,
+    current: states.size - lagging.length,
+    lagging: lagging.slice(0, MAX_NAMED),
+  };
+}
+
+/** The same of all replicas that live. */
+export function enforcedEverywhere(
+  own: QuarantineReport,
+  others: ReadonlyMap<string, Report>,
+): Omit<QuarantineReport, 'entries'> {
+  let { proxies, current } = own;
+  const lagging = [...own.lagging];
+  for (const [replica, { quarantine }] of others) {
+    if (quarantine === undefined) {
+      lagging.push(`replica ${replica} does not say: it is of an earlier release`);
+      continue;
+    }
+    proxies += quarantine.proxies;
+    if (quarantine.entries === own.entries) {
+      current += quarantine.current;
+      lagging.push(...quarantine.lagging);
+    } else {
+      lagging.push(`replica ${replica} does not report these entries yet`);
+    }
+  }
+  return { proxies, current, lagging };
+}
+
+/** Equal for equal entries. They never change. */
+function digestOf({ entries }: Ledger): string {
+  return hash('sha256', entries.map(({ name }) => name).join()).slice(0, 16);
+}

@@ -1,0 +1,207 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { QuarantineState } from '../../src/operator/index.ts';
+import { at } from '../cluster/api-client.ts';
+import { httpApp, type App } from '../harness/app.ts';
+import { TestControlPlane } from '../harness/control-plane.ts';
+import { TestEnvoy } from '../harness/envoy.ts';
+import { call } from '../harness/http.ts';
+import { countersign } from '../harness/paths.ts';
+import { loopbackSubnet } from '../harness/ports.ts';
+import { run } from '../harness/process.ts';
+import { waitFor } from '../harness/wait.ts';
+import { audience, KubernetesWorld, policy } from './world.ts';
+
+const objectPath = at('configmaps', 'countersign-system', 'countersign-quarantine');
+const subnet = loopbackSubnet();
+const ips = { cart: `${subnet}.11`, web: `${subnet}.12` } as const;
+const inbound = 8_080;
+const outbound = 10_001;
+const why = ['--reason', 'stolen'];
+
+let world: KubernetesWorld;
+/** Cart's Envoy is connected to the first, web's to the second. */
+let a: TestControlPlane;
+let b: TestControlPlane;
+let app: App;
+const envoys: TestEnvoy[] = [];
+
+async function startReplica(name: string): Promise<TestControlPlane> {
+  const { kubeconfig, cluster } = world;
+  return await TestControlPlane.start({ kubeconfig, dataDir: join(cluster.folder, `data-${name}`) });
+}
+
+async function sidecar(
+  name: keyof typeof ips,
+  replica: TestControlPlane,
+  ...flags: readonly string[]
+): Promise<void> {
+  const { cluster } = world;
+  await cluster.make.serviceAccount('shop', name);
+  const pod = { namespace: 'shop', name, serviceAccount: name };
+  await cluster.make.pod({ ...pod, node: 'node-1', ips: [ips[name]], labels: { app: name } });
+  const envoy = await TestEnvoy.start({
+    pod: `shop/${name}`,
+    folder: cluster.folder,
+    controlPlane: replica.address,
+    bundle: replica.bundle,
+    token: await cluster.token({ ...pod, pod: name, audiences: [audience] }),
+    flags: ['--source-address', ips[name], ...flags],
+  });
+  envoys.push(envoy);
+}
+
+beforeAll(async () => {
+  world = await KubernetesWorld.start();
+  await world.cluster.make.namespace('shop');
+  await world.cluster.make.node('node-1');
+  [a, b] = await Promise.all([startReplica('a'), startReplica('b')]);
+  app = await httpApp('cart');
+  await sidecar('cart', a, '--inbound', `http:${ips.cart}:${inbound}=127.0.0.1:${app.port}`);
+  const cart = 'spiffe://cluster.local/ns/shop/sa/cart';
+  await sidecar('web', b, '--outbound', `http:${ips.web}:${outbound}=${ips.cart}:${inbound}=${cart}`);
+  await Promise.all(envoys.map((envoy) => envoy.ready()));
+  await world.apply(policy('everybody', { rules: [{}] }));
+  await answered(200);
+  for (const replica of [a, b]) {
+    await waitFor('it to have heard of the other', async () => {
+      const { replicas, proxies } = await state(replica);
+      return replicas === 2 && proxies === 1 ? true : undefined;
+    });
+  }
+});
+afterAll(async () => {
+  await Promise.all(envoys.map((envoy) => envoy.stop()));
+  app?.close();
+  await Promise.all([a, b].map((replica) => replica?.stop()));
+  await world.dispose();
+});
+
+async function status(): Promise<number> {
+  return (await call({ host: ips.web, port: outbound })).status;
+}
+
+async function answered(wanted: number): Promise<void> {
+  await waitFor(`a ${wanted}`, async () => ((await status()) === wanted ? true : undefined), {
+    timeoutMs: 60_000,
+  });
+}
+
+async function state(replica: TestControlPlane): Promise<QuarantineState> {
+  return JSON.parse(await replica.ask('quarantine list', '-o', 'json')) as QuarantineState;
+}
+
+async function names(replica: TestControlPlane): Promise<readonly string[]> {
+  return (await state(replica)).entries.map(({ name }) => name);
+}
+
+async function bothHave(...wanted: readonly string[]): Promise<void> {
+  for (const replica of [a, b]) {
+    await waitFor(`the entries ${wanted.join()}`, async () =>
+      JSON.stringify(await names(replica)) === JSON.stringify(wanted.toSorted()) ? true : undefined,
+    );
+  }
+}
+
+async function add(replica: TestControlPlane, ...args: readonly string[]): Promise<string> {
+  const said = JSON.parse(await replica.ask('quarantine add', ...args, ...why, '-o', 'json')) as {
+    added: string;
+  };
+  return said.added;
+}
+
+async function readyz(replica: TestControlPlane): Promise<string> {
+  return await (await fetch(`http://${replica.admin}/readyz`)).text();
+}
+
+describe('the quarantine of two replicas', { timeout: 180_000 }, () => {
+  it('is decided on one, and enforced by the Envoys of both', async () => {
+    const { stdout } = await b.tryToAsk('quarantine add', '--pod', 'shop/web', ...why);
+    expect(stdout).toMatch(/^q-\w+ is in force\nenforced by 1\/1 proxies of 2 replicas\n$/u);
+    expect(await status()).toBe(403);
+    const [entry = ''] = await names(a);
+    expect(a.audit().find(({ event }) => event === 'quarantine.changed')).toMatchObject({
+      actor: 'ConfigMap countersign-system/countersign-quarantine',
+      change: 'added',
+      entry,
+    });
+    await a.ask('quarantine remove', entry);
+    await bothHave();
+    await answered(200);
+  });
+
+  it('loses nothing where both decide at once', async () => {
+    const id = (name: string): string[] => ['--id', `spiffe://cluster.local/ns/shop/sa/${name}`, '--force'];
+    const added = await Promise.all([
+      add(a, ...id('one')),
+      add(b, ...id('two')),
+      add(a, ...id('three')),
+      add(b, ...id('four')),
+    ]);
+    await bothHave(...added);
+    await Promise.all(
+      added.map(async (name, turn) => await [a, b][turn % 2]!.ask('quarantine remove', name)),
+    );
+    await bothHave();
+  });
+
+  it('is decided on one with the API server away, and carried to the other on return', async () => {
+    world.wire.cut();
+    const { code, stdout } = await a.tryToAsk('quarantine add', '--pod', 'shop/web', ...why);
+    expect(stdout).toMatch(/is in force\nenforced by 1\/1 proxies.*\nIN FORCE ON THIS REPLICA ALONE/su);
+    expect(code).toBe(1);
+    expect(await status()).toBe(403);
+    expect(await names(b)).toEqual([]);
+    expect(await readyz(a)).toMatch(/^ok\nquarantine-sharing: /u);
+    // It is there after a restart that finds no API server.
+    await a.killHard();
+    await a.restart();
+    const [entry = ''] = await names(a);
+    expect(entry).not.toBe('');
+    world.wire.mend();
+    await bothHave(entry);
+    await waitFor('the remark to go', async () => ((await readyz(a)) === 'ok\n' ? true : undefined));
+    expect(await status()).toBe(403);
+  });
+
+  it('is known to a replica that starts with nothing, before it serves', async () => {
+    const c = await startReplica('c');
+    try {
+      expect(await names(c)).toEqual(await names(a));
+      expect(await names(c)).toHaveLength(1);
+    } finally {
+      await c.stop();
+    }
+  });
+
+  it('stays in force where its object is deleted or damaged', async () => {
+    const { operator } = world.cluster;
+    const before = await names(a);
+    await operator.delete(objectPath);
+    await waitFor('it to be written anew', async () => await operator.get(objectPath).catch(() => undefined));
+
+    await operator.merge(objectPath, { data: { 'quarantine.json': '{}' } });
+    for (const replica of [a, b]) {
+      await waitFor('the remark', async () =>
+        /quarantine-sharing: .* was edited and cannot be read/u.test(await readyz(replica))
+          ? true
+          : undefined,
+      );
+      expect(await names(replica)).toEqual(before);
+    }
+    expect(await status()).toBe(403);
+    // Who knows of nothing else does not start on it.
+    const source = ['--kubeconfig', world.kubeconfig, '--data-dir', join(world.cluster.folder, 'data-d')];
+    const ports = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
+    const { code, stderr } = await run(countersign, ['control-plane', ...source, ...ports]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/countersign-quarantine was edited and cannot be read/u);
+    await operator.delete(objectPath);
+    for (const replica of [a, b])
+      await waitFor('the remark to go', async () => ((await readyz(replica)) === 'ok\n' ? true : undefined));
+    expect(await names(a)).toEqual(before);
+    await b.ask('quarantine remove', before[0]!);
+    await bothHave();
+    await answered(200);
+  });
+});
