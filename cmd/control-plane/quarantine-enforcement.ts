@@ -31,13 +31,14 @@ export function enforcedHere(
   };
 }
 
-/** The same of all replicas that live. */
+/** The same of all replicas that live. @param silent those that do not report, in words */
 export function enforcedEverywhere(
   own: QuarantineReport,
   others: ReadonlyMap<string, Report>,
+  silent: readonly string[],
 ): Omit<QuarantineReport, 'entries'> {
   let { proxies, current } = own;
-  const lagging = [...own.lagging];
+  const lagging = [...own.lagging, ...silent];
   for (const [replica, { quarantine }] of others) {
     if (quarantine === undefined) {
       lagging.push(`replica ${replica} does not say: it is of an earlier release`);

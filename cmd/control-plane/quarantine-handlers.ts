@@ -32,6 +32,8 @@ export interface QuarantineHandlersParts {
   readonly trustDomain: TrustDomain;
   readonly enforcedHere: () => QuarantineReport;
   readonly others: () => ReadonlyMap<string, Report>;
+  /** Replicas that do not report, in words. */
+  readonly silent: () => readonly string[];
   readonly unshared: () => string | undefined;
   readonly nowMs: () => number;
 }
@@ -71,8 +73,9 @@ export function quarantineHandlers(parts: QuarantineHandlersParts): Handlers {
   };
 }
 
-function stateOf({ quarantine, enforcedHere, others, unshared }: QuarantineHandlersParts): QuarantineState {
-  const { proxies, current, lagging } = enforcedEverywhere(enforcedHere(), others());
+function stateOf(parts: QuarantineHandlersParts): QuarantineState {
+  const { quarantine, enforcedHere, others, silent, unshared } = parts;
+  const { proxies, current, lagging } = enforcedEverywhere(enforcedHere(), others(), silent());
   return {
     entries: quarantine.ledger.entries.map(entryState),
     proxies,

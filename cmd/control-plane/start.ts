@@ -254,6 +254,7 @@ async function wire(
         trustDomain,
         enforcedHere: () => enforcedHere(quarantine.ledger, proxies, streams()),
         others: () => home.otherReports(),
+        silent: () => home.silentReplicas(),
         unshared: () => home.quarantineUnshared(),
         nowMs,
       }),
