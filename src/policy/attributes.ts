@@ -59,6 +59,13 @@ export function isIdentity({ kind }: Attribute): boolean {
   return IDENTITY.has(kind);
 }
 
+/** The names of the own trust domain, where an attribute speaks of workloads there. */
+export function withinOf(attribute: Attribute): readonly string[] | undefined {
+  return attribute.kind === 'source.namespace' || attribute.kind === 'source.serviceAccount'
+    ? attribute.within
+    : undefined;
+}
+
 /** What an ALLOW asks for before it takes a "not x" for an answer: an authenticated peer, a verified token. */
 export function proofFor(attribute: Attribute): 'peer' | 'token' | undefined {
   if (isIdentity(attribute)) return 'peer';

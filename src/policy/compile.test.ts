@@ -161,6 +161,12 @@ describe('one changed policy', () => {
 const allOf = (...ids: readonly unknown[]): unknown => ({ and_ids: { ids } });
 const not = (id: unknown): unknown => ({ not_id: id });
 
+const own = named({ prefix: 'spiffe://td/' });
+const anywhere = allOf(
+  named({ safe_regex: { regex: 'spiffe://[^/]+/ns/[^/]+/sa/[^/]+' } }),
+  named({ suffix: '/ns/shop/sa/b.c' }),
+);
+
 describe('sources', () => {
   const principals = (fields: object, action = 'ALLOW'): unknown =>
     rule({ action, rules: [{ from: [{ source: fields }] }] })?.principals[0];
@@ -174,16 +180,13 @@ describe('sources', () => {
     ],
     [{ principals: ['*b.c'] }, allOf(named({ prefix: 'spiffe://' }), named({ suffix: 'b.c' }))],
     [{ principals: ['*'] }, named({ prefix: 'spiffe://' })],
-    [{ namespaces: ['a'] }, named({ safe_regex: { regex: 'spiffe://[^/]+/ns/a/.*' } })],
-    [{ namespaces: ['a*'] }, named({ safe_regex: { regex: 'spiffe://[^/]+/ns/a[^/]*/.*' } })],
-    [{ namespaces: ['*a'] }, named({ safe_regex: { regex: 'spiffe://[^/]+/ns/[^/]*a/.*' } })],
-    [
-      { serviceAccounts: ['b.c'] },
-      allOf(
-        named({ safe_regex: { regex: 'spiffe://[^/]+/ns/[^/]+/sa/[^/]+' } }),
-        named({ suffix: '/ns/shop/sa/b.c' }),
-      ),
-    ],
+    [{ namespaces: ['a'] }, named({ prefix: 'spiffe://td/ns/a/' })],
+    [{ namespaces: ['a*'] }, allOf(own, named({ safe_regex: { regex: 'spiffe://[^/]+/ns/a[^/]*/.*' } }))],
+    [{ namespaces: ['*a'] }, allOf(own, named({ safe_regex: { regex: 'spiffe://[^/]+/ns/[^/]*a/.*' } }))],
+    [{ namespaces: ['*'] }, allOf(own, named({ safe_regex: { regex: 'spiffe://[^/]+/ns/[^/]+/.*' } }))],
+    [{ notNamespaces: ['a'] }, allOf(own, not(named({ safe_regex: { regex: 'spiffe://[^/]+/ns/a/.*' } })))],
+    [{ serviceAccounts: ['b.c'] }, named({ exact: 'spiffe://td/ns/shop/sa/b.c' })],
+    [{ notServiceAccounts: ['b.c'] }, allOf(own, not(anywhere))],
     [
       { trustDomains: ['td'] },
       { or_ids: { ids: [named({ exact: 'spiffe://td' }), named({ prefix: 'spiffe://td/' })] } },
@@ -193,6 +196,28 @@ describe('sources', () => {
     [{ remoteIpBlocks: ['::1'] }, { remote_ip: { address_prefix: '::1', prefix_len: 128 } }],
   ])('%j', (fields, principal) => {
     expect(principals(fields)).toEqual(principal);
+  });
+
+  it('namespaces and service accounts: in doubt a DENY means those of any trust domain, "not" its own', () => {
+    const regex = { regex: 'spiffe://[^/]+/ns/a/.*' };
+    expect(principals({ namespaces: ['a'] }, 'DENY')).toEqual(named({ safe_regex: regex }));
+    expect(principals({ notNamespaces: ['a'] }, 'DENY')).toEqual(not(named({ prefix: 'spiffe://td/ns/a/' })));
+    expect(principals({ serviceAccounts: ['b.c'] }, 'DENY')).toEqual(anywhere);
+    expect(principals({ notServiceAccounts: ['b.c'] }, 'DENY')).toEqual(
+      not(named({ exact: 'spiffe://td/ns/shop/sa/b.c' })),
+    );
+  });
+
+  it('an alias of the trust domain is one more place where they may be', () => {
+    const aliased = { ...settings, trustDomainAliases: ['old'] };
+    const compiled = compile([policy('p', { rules: [{ from: [{ source: { namespaces: ['a'] } }] }] })], {
+      protocol: 'http',
+      settings: aliased,
+    });
+    const prefixes = ['spiffe://td/ns/a/', 'spiffe://old/ns/a/'].map((prefix) => named({ prefix }));
+    expect(Object.values(compiled.allow.typed_config.rules?.policies ?? {})[0]?.principals).toEqual([
+      { or_ids: { ids: prefixes } },
+    ]);
   });
 
   it('in ALLOW, "not x" asks for a proven identity first; in DENY it takes the unproven too', () => {

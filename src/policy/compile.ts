@@ -1,10 +1,9 @@
 import { customPlan, type CustomPlan } from './custom.ts';
 import { customFilters, unlessSelected, type CustomFilters } from './envoy-authorizer.ts';
-import { principalFor, PROVEN } from './envoy-principal.ts';
+import { principalFor, proven } from './envoy-principal.ts';
 import { compileQuarantine, quarantineName } from './quarantine.ts';
 import { permissionFor } from './envoy-permission.ts';
-import { withAliases } from './aliases.ts';
-import { proofFor } from './attributes.ts';
+import { inMesh } from './in-mesh.ts';
 import type { Permission, Principal, RbacFilter, RbacPolicy, RbacRules } from './envoy-types.ts';
 import { ruleName } from './rule-name.ts';
 import { scopeRule, type Scope } from './scope.ts';
@@ -163,7 +162,7 @@ function compileAnew(
     if (scoped.httpOnTcp) notes.push({ rule: ref, port, message: httpOnTcpNote(policy.action) });
     return scoped.rule === undefined
       ? []
-      : [[ruleName(ref), compileRule(withAliases(scoped.rule, settings), policy)]];
+      : [[ruleName(ref), compileRule(inMesh(scoped.rule, settings), policy)]];
   });
   return { rules, notes };
 }
@@ -232,12 +231,12 @@ function anyPermission(term: Term, matchers: Term['values'], wide: boolean): Per
 
 function principalParts(clause: Clause, action: Action): readonly Principal[] {
   return clause.flatMap((term): Principal[] => {
-    const positive = anyPrincipal(term, term.values);
-    const negative = anyPrincipal(term, term.notValues).map((principal) => ({ not_id: principal }));
+    const wide = action !== 'ALLOW';
+    const positive = anyPrincipal(term, term.values, wide);
+    const negative = anyPrincipal(term, term.notValues, !wide).map((principal) => ({ not_id: principal }));
     // "Not x" is no proof of who it is: an ALLOW asks for that first. A DENY takes the unproven, too.
     const asks = action === 'ALLOW' && negative.length > 0 && positive.length === 0;
-    const proof = asks ? proofFor(term.attribute) : undefined;
-    return [...(proof === undefined ? [] : [PROVEN[proof]]), ...positive, ...negative];
+    return [...(asks ? proven(term.attribute) : []), ...positive, ...negative];
   });
 }
 
@@ -247,8 +246,8 @@ function allOfPrincipals(parts: readonly Principal[]): Principal {
   return rest.length === 0 ? first : { and_ids: { ids: parts } };
 }
 
-function anyPrincipal(term: Term, matchers: Term['values']): Principal[] {
-  const parts = matchers.flatMap((matcher) => principalFor(term.attribute, matcher) ?? []);
+function anyPrincipal(term: Term, matchers: Term['values'], wide: boolean): Principal[] {
+  const parts = matchers.flatMap((matcher) => principalFor(term.attribute, matcher, wide) ?? []);
   return parts.length > 1 ? [{ or_ids: { ids: parts } }] : parts;
 }
 

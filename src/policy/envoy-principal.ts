@@ -1,3 +1,4 @@
+import { proofFor, withinOf } from './attributes.ts';
 import { cidrRange, headerMatcher } from './envoy-matchers.ts';
 import { ANY_TOKEN, claimPrincipal, requestPrincipal } from './envoy-token.ts';
 import type { Principal, StringMatcher } from './envoy-types.ts';
@@ -11,20 +12,31 @@ const SCHEME = 'spiffe://';
 export const AUTHENTICATED: Principal = named({ prefix: SCHEME });
 
 /** What an ALLOW asks for first where it says "not x". */
-export const PROVEN: Readonly<Record<'peer' | 'token', Principal>> = {
-  peer: AUTHENTICATED,
-  token: ANY_TOKEN,
-};
+export function proven(attribute: Term['attribute']): readonly Principal[] {
+  const proof = proofFor(attribute);
+  if (proof === undefined) return [];
+  if (proof === 'token') return [ANY_TOKEN];
+  const names = withinOf(attribute);
+  return [names === undefined ? AUTHENTICATED : below(names, '/')];
+}
 
-/** The principal that one value of a term on the source stands for; undefined: the term is no matter of principals. */
-export function principalFor(attribute: Term['attribute'], matcher: Matcher): Principal | undefined {
+/**
+ * The principal that one value of a term on the source stands for; undefined: the term is no matter of principals.
+ * @param wide in doubt it matches: namespaces and service accounts of any trust domain
+ */
+export function principalFor(
+  attribute: Term['attribute'],
+  matcher: Matcher,
+  wide: boolean,
+): Principal | undefined {
+  const names = wide ? undefined : withinOf(attribute);
   switch (attribute.kind) {
     case 'source.principal':
       return principalName(matcher);
     case 'source.namespace':
-      return named({ safe_regex: { regex: `spiffe://[^/]+/ns/${segment(matcher)}/.*` } });
+      return names === undefined ? inNamespace(matcher) : namespaceWithin(names, matcher);
     case 'source.serviceAccount':
-      return matcher.kind === 'serviceAccount' ? serviceAccount(matcher) : undefined;
+      return matcher.kind === 'serviceAccount' ? serviceAccount(matcher, names) : undefined;
     case 'source.trustDomain':
       return trustDomain(matcher);
     case 'source.ip':
@@ -84,8 +96,35 @@ function principalSuffix(suffix: string): Principal {
   return { and_ids: { ids } };
 }
 
+/** Whose SPIFFE ID goes on like this in one of these trust domains. */
+function below(trustDomains: readonly string[], path: string): Principal {
+  return anyOf(trustDomains.map((name) => named({ prefix: `${SCHEME}${name}${path}` })));
+}
+
+function anyOf(principals: readonly Principal[]): Principal {
+  const [first, ...others] = principals;
+  return first !== undefined && others.length === 0 ? first : { or_ids: { ids: principals } };
+}
+
+function inNamespace(matcher: Matcher): Principal {
+  return named({ safe_regex: { regex: `spiffe://[^/]+/ns/${segment(matcher)}/.*` } });
+}
+
+function namespaceWithin(trustDomains: readonly string[], matcher: Matcher): Principal {
+  return matcher.kind === 'exact'
+    ? below(trustDomains, `/ns/${matcher.value}/`)
+    : { and_ids: { ids: [below(trustDomains, '/'), inNamespace(matcher)] } };
+}
+
 /** The shape holds the parts apart, so that the end of it can be no other part. */
-function serviceAccount({ namespace, name }: Extract<Matcher, { kind: 'serviceAccount' }>): Principal {
+function serviceAccount(
+  { namespace, name }: Extract<Matcher, { kind: 'serviceAccount' }>,
+  trustDomains: readonly string[] | undefined,
+): Principal {
+  if (trustDomains !== undefined)
+    return anyOf(
+      trustDomains.map((domain) => named({ exact: `${SCHEME}${domain}/ns/${namespace}/sa/${name}` })),
+    );
   const shape = { safe_regex: { regex: 'spiffe://[^/]+/ns/[^/]+/sa/[^/]+' } };
   return { and_ids: { ids: [named(shape), named({ suffix: `/ns/${namespace}/sa/${name}` })] } };
 }

@@ -54,6 +54,42 @@ const when = (key: string, rest: object, action = 'ALLOW'): object => ({
 });
 const all = { rules: [{}] };
 
+describe('a caller of another trust domain', () => {
+  const foreign = { principal: 'spiffe://other/ns/shop/sa/web' };
+
+  it.each([
+    [{ namespaces: ['shop'] }],
+    [{ namespaces: ['*'] }],
+    [{ notNamespaces: ['bank'] }],
+    [{ serviceAccounts: ['web'] }],
+    [{ notServiceAccounts: ['bank'] }],
+  ])('is not who an ALLOW means by %j, and is told so', (fields) => {
+    expect(verdict(from(fields))).toBe('ALLOW');
+    const { verdict: refused, reason } = decide([from(fields)], foreign);
+    expect(refused).toBe('DENY');
+    expect(reason).toMatch(
+      /the caller is of trust domain other, and a source .* is one of td: principals name/,
+    );
+    expect(decide([when('source.namespace', { values: ['shop'] })], foreign).verdict).toBe('DENY');
+  });
+
+  it('is who a principal in full means, and an alias of the trust domain makes it one of our own', () => {
+    expect(verdict(from({ principals: ['other/ns/shop/sa/web'] }), foreign)).toBe('ALLOW');
+    const aliased = { settings: { ...settings, trustDomainAliases: ['other'] } };
+    const asked = { ...base, ...foreign };
+    expect(evaluate([policy(from({ namespaces: ['shop'] }))], asked, aliased).verdict).toBe('ALLOW');
+  });
+
+  it.each([
+    [{ namespaces: ['shop'] }],
+    [{ serviceAccounts: ['web'] }],
+    [{ notNamespaces: ['shop'] }],
+    [{ notServiceAccounts: ['web'] }],
+  ])('is in doubt who a DENY means by %j', (fields) => {
+    expect(decide([all, from(fields, 'DENY')], foreign).verdict).toBe('DENY');
+  });
+});
+
 describe('the order', () => {
   it('denies by default, and says so', () => {
     expect(decide([])).toMatchObject({ verdict: 'DENY', decidedBy: undefined });

@@ -1,6 +1,6 @@
-import { attributeName } from './attributes.ts';
+import { attributeName, withinOf } from './attributes.ts';
 import { textOf, type Facts } from './facts.ts';
-import { termTests } from './match.ts';
+import { isOf, termTests } from './match.ts';
 import type { Action, Clause, Matcher, Rule, Term } from './types.ts';
 
 /** What of a rule fails for a request, in words; of alternatives, the one that fails least. Empty: it matches. */
@@ -32,6 +32,10 @@ function termFailure(term: Term, action: Action, facts: Facts): string | undefin
   const { kind } = term.attribute;
   if (kind.startsWith('request.auth.') && !facts.verifiedToken && (!proven(facts) || !positive(facts)))
     return `the request has no verified token, so it has no ${subject}`;
+  const names = withinOf(term.attribute);
+  const foreign = names !== undefined && facts.principal !== '' && !isOf(names, facts);
+  if (foreign && (!proven(facts) || !positive(facts)))
+    return `the caller is of trust domain ${facts.trustDomain}, and a ${subject} is one of ${names.join(', ')}: principals name those of others`;
   if (!proven(facts) || (kind.startsWith('source.') && text === '' && !positive(facts))) {
     if (kind === 'request.auth.principal') return 'the token has no iss or no sub';
     return kind === 'source.ip' || facts.principal !== ''

@@ -1,4 +1,4 @@
-import { withAliases } from './aliases.ts';
+import { inMesh } from './in-mesh.ts';
 import type { Facts } from './facts.ts';
 import { ruleTest, type Test } from './match.ts';
 import { scopeRule } from './scope.ts';
@@ -28,7 +28,7 @@ export function judgeOf(
   written: Rule,
   { protocol, settings, fault }: Circumstances,
 ): Judge {
-  const rule = withAliases(written, settings);
+  const rule = inMesh(written, settings);
   const ref: RuleRef = { namespace: policy.namespace, policy: policy.name, rule: rule.index };
   const scoped = scopeRule(rule, policy.action, { protocol, port: undefined }).rule;
   return { ref, policy, rule, fault, scoped, matches: testOf(policy, scoped) };

@@ -1,4 +1,4 @@
-import { isHostName, proofFor } from './attributes.ts';
+import { isHostName, proofFor, withinOf } from './attributes.ts';
 import { asciiLower, ipFact, itemsOf, textsOf, type Facts } from './facts.ts';
 import { inCidr, parseBlockAddress } from './ip.ts';
 import { templateRegExp, wideTemplateRegex } from './template.ts';
@@ -32,14 +32,14 @@ export interface TermTests {
 export function termTests({ attribute, values, notValues }: Term, action: Action): TermTests {
   // As in the compiler: in doubt a DENY matches, an ALLOW does not.
   const wide = action !== 'ALLOW';
-  const proof = action === 'ALLOW' && notValues.length > 0 ? proofFor(attribute) : undefined;
+  const asks = action === 'ALLOW' && notValues.length > 0;
   return {
-    positive: anyOf(values.map((matcher) => matcherTest(attribute, matcher, wide))),
+    positive: anyOf(values.map((matcher) => sourceTest(attribute, matcher, wide))),
     excluded:
       notValues.length === 0
         ? () => false
-        : anyOf(notValues.map((matcher) => matcherTest(attribute, matcher, !wide))),
-    proven: proof === undefined ? () => true : PROVEN[proof],
+        : anyOf(notValues.map((matcher) => sourceTest(attribute, matcher, !wide))),
+    proven: asks ? provenTest(attribute) : () => true,
   };
 }
 
@@ -47,6 +47,25 @@ const PROVEN: Readonly<Record<'peer' | 'token', Test>> = {
   peer: ({ principal }) => principal !== '',
   token: ({ issuer, subject }) => issuer !== '' && subject !== '',
 };
+
+function provenTest(attribute: Attribute): Test {
+  const proof = proofFor(attribute);
+  const names = withinOf(attribute);
+  if (proof === 'peer' && names !== undefined) return (facts) => isOf(names, facts);
+  return proof === undefined ? () => true : PROVEN[proof];
+}
+
+/** Whether the caller is a workload of one of these trust domains. */
+export function isOf(trustDomains: readonly string[], { principal }: Facts): boolean {
+  return trustDomains.some((name) => principal.startsWith(`spiffe://${name}/`));
+}
+
+/** In doubt, namespaces and service accounts are those of any trust domain. */
+function sourceTest(attribute: Attribute, matcher: Matcher, wide: boolean): Test {
+  const test = matcherTest(attribute, matcher, wide);
+  const names = wide ? undefined : withinOf(attribute);
+  return names === undefined ? test : (facts) => isOf(names, facts) && test(facts);
+}
 
 function termTest(term: Term, action: Action): Test {
   const { positive, excluded, proven } = termTests(term, action);

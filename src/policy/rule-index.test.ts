@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
-import { withAliases } from './aliases.ts';
+import { inMesh } from './in-mesh.ts';
 import { failures } from './explain.ts';
 import { factsOf } from './facts.ts';
 import {
@@ -259,7 +259,7 @@ function scan(
     .flatMap(({ namespace, name, action, mode, rules: written }) =>
       written.map((each) => {
         const ref: RuleRef = { namespace, policy: name, rule: each.index };
-        const whole = withAliases(each, mesh);
+        const whole = inMesh(each, mesh);
         const { rule: scoped } = scopeRule(whole, action, { protocol: asked.protocol, port: undefined });
         const matches = scoped !== undefined && ruleTest(scoped, action)(facts);
         const failed = scoped === undefined ? undefined : failures(whole, action, facts);

@@ -59,8 +59,7 @@ export interface Term {
 
 export type Attribute =
   | { readonly kind: 'source.principal' }
-  | { readonly kind: 'source.namespace' }
-  | { readonly kind: 'source.serviceAccount' }
+  | InTrustDomain
   | { readonly kind: 'source.trustDomain' }
   | { readonly kind: 'source.ip' }
   | { readonly kind: 'remote.ip' }
@@ -77,6 +76,16 @@ export type Attribute =
   | { readonly kind: 'request.auth.claim'; readonly path: readonly string[] }
   /** What another filter of this Envoy has written down: `envoy.filters.http.x`. */
   | { readonly kind: 'filter.metadata'; readonly filter: string; readonly key: string };
+
+/** Names of a mesh's own workloads. */
+export interface InTrustDomain {
+  readonly kind: 'source.namespace' | 'source.serviceAccount';
+  /**
+   * The names of the mesh's trust domain: what an ALLOW names is there, in no federated one. Absent: as parsed, and
+   * nothing is said about trust domains yet.
+   */
+  readonly within?: readonly string[];
+}
 
 export type TextMatcher =
   | { readonly kind: 'exact'; readonly value: string }

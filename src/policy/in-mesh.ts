@@ -1,11 +1,11 @@
 import type { Clause, Matcher, MeshSettings, Rule, Term } from './types.ts';
 
 /**
- * The rule with every principal and trust domain of this mesh under each of its names, so that policies outlive a
- * change of the trust domain. Values whose trust domain is not spelled out whole stay as they are.
+ * The rule as it is meant in this mesh. Namespaces and service accounts are those of its own trust domain. Every
+ * principal and trust domain of it stands there under each of its names, so that policies outlive a change of the
+ * trust domain; values whose trust domain is not spelled out whole stay as they are.
  */
-export function withAliases(rule: Rule, { trustDomain, trustDomainAliases = [] }: MeshSettings): Rule {
-  if (trustDomainAliases.length === 0) return rule;
+export function inMesh(rule: Rule, { trustDomain, trustDomainAliases = [] }: MeshSettings): Rule {
   const names = [...new Set([trustDomain, ...trustDomainAliases])];
   const every = (
     matchers: readonly Matcher[],
@@ -15,7 +15,11 @@ export function withAliases(rule: Rule, { trustDomain, trustDomainAliases = [] }
     return [...new Map(all).values()];
   };
   const widen = (term: Term): Term => {
-    const replaced = replacer(term.attribute.kind, names);
+    const { kind } = term.attribute;
+    if (kind === 'source.namespace' || kind === 'source.serviceAccount')
+      return { ...term, attribute: { kind, within: names } };
+    if (names.length === 1) return term;
+    const replaced = replacer(kind, names);
     return replaced === undefined
       ? term
       : { ...term, values: every(term.values, replaced), notValues: every(term.notValues, replaced) };
