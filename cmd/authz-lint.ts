@@ -22,10 +22,13 @@ export function authzLintCommand(): Command {
     const settings = settingsFrom(configured, flags);
     const { rootNamespace } = settings;
     const input = await readAuthzInput(flags.file, { rootNamespace, nowMs: Date.now, stdin: process.stdin });
-    const { trustDomain, trustDomainAliases = [] } = configured;
-    const trustDomains = trustDomain === undefined ? undefined : [trustDomain, ...trustDomainAliases];
+    const { trustDomain, trustDomainAliases = [], federation = [] } = configured;
+    const federated = federation.map((domain) => domain.trustDomain);
+    const trustDomains =
+      trustDomain === undefined ? undefined : [trustDomain, ...trustDomainAliases, ...federated];
     const surroundings = {
       ...surroundingsOf(input, settings, trustDomains),
+      federated,
       ...(flags.meshConfig !== undefined && {
         providers: (configured.authorizers ?? []).map(({ name }) => name),
       }),

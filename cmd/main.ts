@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   renew: async () => (await import('./renew.ts')).renewCommand(),
   rotate: async () => (await import('./rotate.ts')).rotateCommand(),
   quarantine: async () => (await import('./quarantine.ts')).quarantineCommand(),
+  federation: async () => (await import('./federation.ts')).federationCommand(),
   authz: async () => (await import('./authz.ts')).authzCommand(),
 };
 

@@ -11,7 +11,13 @@ import {
   parseText,
 } from '../flags.ts';
 import { meshConfigFlag } from '../mesh-config.ts';
-import { defaultServerName, svidTtlBounds, type ControlPlaneConfig, type ListenAddress } from './config.ts';
+import {
+  defaultServerName,
+  svidTtlBounds,
+  type BundleEndpointConfig,
+  type ControlPlaneConfig,
+  type ListenAddress,
+} from './config.ts';
 import { refuseDataAmongManifests } from './data-dir.ts';
 import { caOf, refuseUnclearSource } from './source-flags.ts';
 import { readSettings } from './mesh-config-file.ts';
@@ -26,6 +32,11 @@ interface Flags {
   readonly listen: ListenAddress;
   readonly admin: ListenAddress;
   readonly admission?: ListenAddress;
+  readonly bundleEndpoint?: ListenAddress;
+  readonly bundleEndpointProfile: 'https_spiffe' | 'https_web';
+  readonly bundleEndpointCert?: string;
+  readonly bundleEndpointKey?: string;
+  readonly bundleRefreshHint: number;
   readonly trustDomain: TrustDomain;
   readonly rootNamespace: string;
   readonly defaultAction: 'allow' | 'deny';
@@ -76,6 +87,39 @@ function rotationAge({ rotateRootAtAge, svidTtl }: Flags): number | undefined {
   );
 }
 
+function parseRefreshHint(text: string): number {
+  const hintMs = parseDuration(text);
+  if (hintMs >= 1_000 && hintMs <= 24 * 3_600_000 && hintMs % 1_000 === 0) return hintMs;
+  throw new InvalidArgumentError(`${text} is out of bounds: choose whole seconds between 1s and 24h.`);
+}
+
+function bundleEndpoint(flags: Flags): BundleEndpointConfig | undefined {
+  const {
+    bundleEndpoint: listen,
+    bundleEndpointProfile: profile,
+    bundleEndpointCert: certFile,
+    bundleEndpointKey: keyFile,
+  } = flags;
+  const files = [certFile, keyFile].filter((file) => file !== undefined).length;
+  if (listen === undefined) {
+    if (files > 0) throw new Error('--bundle-endpoint-cert and --bundle-endpoint-key need --bundle-endpoint');
+    return undefined;
+  }
+  const refreshHintMs = flags.bundleRefreshHint;
+  if (profile === 'https_spiffe') {
+    if (files > 0)
+      throw new Error(
+        '--bundle-endpoint-profile https_spiffe proves itself by an SVID: leave --bundle-endpoint-cert and --bundle-endpoint-key out',
+      );
+    return { listen, web: undefined, refreshHintMs };
+  }
+  if (certFile === undefined || keyFile === undefined)
+    throw new Error(
+      '--bundle-endpoint-profile https_web needs --bundle-endpoint-cert and --bundle-endpoint-key',
+    );
+  return { listen, web: { certFile, keyFile }, refreshHintMs };
+}
+
 export function controlPlaneCommand(): Command {
   const count = (flags: string, description: string, preset: string): Option =>
     parsed(flags, description, parsePositiveInteger, preset);
@@ -96,6 +140,27 @@ export function controlPlaneCommand(): Command {
       '--admission <address>',
       'the validating webhook for policies, HTTPS (default: none)',
     ).argParser(parseListen),
+    new Option(
+      '--bundle-endpoint <address>',
+      'where other trust domains fetch the trust bundle, HTTPS without client authentication (default: none)',
+    ).argParser(parseListen),
+    choice(
+      '--bundle-endpoint-profile <profile>',
+      "how it proves itself: by the control plane's own SVID, or by a certificate of Web PKI",
+      ['https_spiffe', 'https_web'],
+      'https_spiffe',
+    ),
+    new Option(
+      '--bundle-endpoint-cert <file>',
+      'PEM chain of https_web, leaf first; followed when it changes',
+    ).argParser(parseText),
+    new Option('--bundle-endpoint-key <file>', 'PEM key of https_web').argParser(parseText),
+    parsed(
+      '--bundle-refresh-hint <duration>',
+      'how often other trust domains are asked to fetch the bundle; a new root signs three times that later at the earliest',
+      parseRefreshHint,
+      '5m',
+    ),
     parsed('--trust-domain <name>', "the mesh's trust domain", parseTrustDomain, 'cluster.local'),
     parsed(
       '--root-namespace <name>',
@@ -208,6 +273,7 @@ async function toConfig(flags: Flags, stated: ReadonlySet<string>): Promise<Cont
     listen: flags.listen,
     admin: flags.admin,
     admission: flags.admission,
+    bundleEndpoint: bundleEndpoint(flags),
     trustDomain: TrustDomain.parse(settings.trustDomain),
     settings,
     meshConfig: file === undefined ? undefined : { file, flags: fromFlags },

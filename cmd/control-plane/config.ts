@@ -17,6 +17,14 @@ export type CaConfig =
     }
   | { readonly kind: 'secret'; readonly name: string };
 
+/** Where partners fetch the trust bundle, and how this endpoint proves itself. */
+export interface BundleEndpointConfig {
+  readonly listen: ListenAddress;
+  /** Of `https_web`; undefined: `https_spiffe`, by an SVID of the control plane's own. */
+  readonly web: { readonly certFile: string; readonly keyFile: string } | undefined;
+  readonly refreshHintMs: number;
+}
+
 export interface ListenAddress {
   readonly host: string;
   readonly port: number;
@@ -35,6 +43,8 @@ export interface ControlPlaneConfig {
   readonly admin: ListenAddress;
   /** Of the validating webhook; undefined: none. */
   readonly admission: ListenAddress | undefined;
+  /** Undefined: none. */
+  readonly bundleEndpoint: BundleEndpointConfig | undefined;
   readonly trustDomain: TrustDomain;
   /** At the start. */
   readonly settings: MeshSettings;

@@ -126,7 +126,7 @@ class Report {
 
   changed(before: MeshSettings, after: MeshSettings): void {
     const { log, audit } = this.#witnesses;
-    const settings = (['defaultAction', 'trustDomainAliases', 'authorizers'] as const).filter(
+    const settings = (['defaultAction', 'trustDomainAliases', 'authorizers', 'federation'] as const).filter(
       (name) => !isDeepStrictEqual(before[name], after[name]),
     );
     audit.record({ event: 'settings.changed', actor: 'mesh-config', settings, after: valuesOf(after) });
@@ -135,14 +135,25 @@ class Report {
 }
 
 /** Of authorizers just who they are and where: their headers may hold what is nobody else's. */
-function valuesOf({ defaultAction, trustDomainAliases = [], authorizers = [] }: MeshSettings): {
+function valuesOf({
+  defaultAction,
+  trustDomainAliases = [],
+  authorizers = [],
+  federation = [],
+}: MeshSettings): {
   readonly defaultAction: string;
   readonly trustDomainAliases: readonly string[];
   readonly authorizers: readonly string[];
+  readonly federation: readonly string[];
 } {
   return {
     defaultAction,
     trustDomainAliases,
+    federation: federation.map(({ trustDomain, url, profile }) => {
+      const place = new URL(url);
+      // A query may hold what is nobody else's.
+      return `${trustDomain}=${place.origin}${place.pathname} ${profile.type}`;
+    }),
     authorizers: authorizers.map(({ name, host, port, failOpen }) =>
       [`${name}=${host}:${port}`, ...(failOpen ? ['failOpen'] : [])].join(' '),
     ),

@@ -38,7 +38,14 @@ export function settingsOf(text: string, { stated, preset }: SettingsFlags): Rea
   });
   if (contradictions.length > 0)
     return { settings: undefined, issues: [...parsed.issues, ...contradictions] };
-  return { settings: { ...preset, ...configured, ...stated }, issues: parsed.issues };
+  const settings: MeshSettings = { ...preset, ...configured, ...stated };
+  const own = (settings.federation ?? []).findIndex(
+    ({ trustDomain }) => trustDomain === settings.trustDomain,
+  );
+  if (own < 0) return { settings, issues: parsed.issues };
+  const message = `${settings.trustDomain} is this mesh's own trust domain: its bundle comes from no endpoint`;
+  const issue = error(`federation[${own}].trustDomain`, message);
+  return { settings: undefined, issues: [...parsed.issues, issue] };
 }
 
 /**

@@ -1,5 +1,6 @@
 import type protobuf from 'protobufjs';
 import type { Authority } from '../../src/authority/index.ts';
+import type { FederationKeeper } from '../../src/federation/index.ts';
 import type { JwksKeeper } from '../../src/jwks/index.ts';
 import type { Mesh } from '../../src/mesh/index.ts';
 import { Proxies, ResourceEncoder } from '../../src/proxy/index.ts';
@@ -16,13 +17,14 @@ export interface ProxiesParts {
   readonly keys: JwksKeeper;
   readonly authority: Authority;
   readonly quarantine: Quarantine;
+  readonly federation: FederationKeeper;
   readonly nowMs: () => number;
   readonly clockFault: () => string | undefined;
 }
 
 /** The connected workloads, told of every change: of the mesh, its settings, issuers' keys, and the authority. */
 export function openProxies(
-  { schema, mesh, live, keys, authority, quarantine, nowMs, clockFault }: ProxiesParts,
+  { schema, mesh, live, keys, authority, quarantine, federation, nowMs, clockFault }: ProxiesParts,
   witnesses: Witnesses,
   closers: (() => void | Promise<void>)[],
 ): Proxies {
@@ -32,7 +34,11 @@ export function openProxies(
     mesh,
     settings: live.current,
     jwksOf: (uri) => keys.get(uri),
-    bundle: () => authority.bundle,
+    trust: () => ({
+      own: authority.bundle,
+      federated: federation.bundles(),
+      knows: (trustDomain) => federation.knows(trustDomain),
+    }),
     nowMs,
     ticks: () => performance.now(),
     clockFault,
@@ -50,6 +56,7 @@ export function openProxies(
   closers.push(keys.onChange((uri) => proxies.keysChanged(uri)));
   closers.push(live.onChange((settings) => proxies.settingsChanged(settings)));
   closers.push(authority.onBundleChange(() => proxies.bundleChanged()));
+  closers.push(federation.onChange(() => proxies.bundleChanged()));
   closers.push(authority.onSignerChange(() => void renewForSigner(authority, proxies, log)));
   return proxies;
 }

@@ -1,15 +1,18 @@
 import type { LocalIssuer } from '../../src/attestation/index.ts';
 import type { AuditLog } from '../../src/audit/index.ts';
 import type { StreamStatus } from '../../src/discovery/index.ts';
+import type { FederationKeeper, FederationStatus } from '../../src/federation/index.ts';
 import type { Mesh, Pod } from '../../src/mesh/index.ts';
 import type { Authority } from '../../src/authority/index.ts';
 import {
   OperatorError,
+  type FederatedDomainState,
   type OperatorHandlers,
   type ProxyState,
   type RotateRootRequest,
   type RotateRootResponse,
 } from '../../src/operator/index.ts';
+import { fingerprint } from './federation.ts';
 import { isRotationStep, RotationRefused, type RootRotation } from './root-rotation.ts';
 import { rotationAnswer } from './rotation-state.ts';
 import type { Proxies } from '../../src/proxy/index.ts';
@@ -26,6 +29,7 @@ export function operatorHandlers(parts: {
   readonly proxies: Proxies;
   readonly streams: () => readonly StreamStatus[];
   readonly rotation: RootRotation;
+  readonly federation: FederationKeeper;
   readonly audit: AuditLog;
   readonly quarantine: Pick<OperatorHandlers, 'AddQuarantine' | 'ListQuarantine' | 'RemoveQuarantine'>;
   readonly nowMs: () => number;
@@ -91,6 +95,7 @@ export function operatorHandlers(parts: {
       return { old_serial: before.svid.serial, new_serial: after.serial };
     },
     ...parts.quarantine,
+    ListFederation: () => ({ domains: parts.federation.status().map(federatedDomain) }),
     RotateRoot: (request) => rotateRoot(parts.authority, parts.rotation, request),
   };
 }
@@ -117,6 +122,20 @@ async function rotateRoot(
   const next = state.step === 'prepared' ? 'activate' : 'retire';
   const asked = rehearsal && step !== '' && isRotationStep(step) ? step : next;
   return rotationAnswer(state, state.step === 'steady' ? [] : rotation.lagging(asked), taken);
+}
+
+function federatedDomain(status: FederationStatus): FederatedDomainState {
+  const { bundle, fetchedAtMs, failure = '', nextTryMs } = status;
+  return {
+    trust_domain: status.trustDomain,
+    url: status.url,
+    profile: status.profile,
+    sequence: bundle === undefined ? '' : String(bundle.sequence),
+    roots: (bundle?.x509Authorities ?? []).map(fingerprint),
+    fetched_at: fetchedAtMs === undefined ? '' : new Date(fetchedAtMs).toISOString(),
+    next_try: new Date(nextTryMs).toISOString(),
+    failure,
+  };
 }
 
 function proxyState(stream: StreamStatus, proxies: Proxies): ProxyState {

@@ -4,10 +4,12 @@ import { tcpPortsOf, tcpServicesOf } from '../tcp-ports.ts';
 
 /** What lints need to know of the mesh around the policies. */
 export function surroundingsOf(mesh: Mesh, settings: MeshSettings): Surroundings & AuthnSurroundings {
+  const federated = (settings.federation ?? []).map(({ trustDomain }) => trustDomain);
   const services = tcpServicesOf([...mesh.list('Service')]);
   return {
     rootNamespace: settings.rootNamespace,
-    trustDomains: [settings.trustDomain, ...(settings.trustDomainAliases ?? [])],
+    trustDomains: [settings.trustDomain, ...(settings.trustDomainAliases ?? []), ...federated],
+    federated,
     providers: (settings.authorizers ?? []).map(({ name }) => name),
     ...(mesh.count('Namespace') > 0 && {
       hasNamespace: (name): boolean => mesh.get('Namespace', name) !== undefined,

@@ -21,6 +21,8 @@ const REFUSALS: ReadonlySet<AuthorityErrorCode> = new Set([
   'store-unwritable',
   'suspended',
 ]);
+/** SPIFFE_Federation section 4.1: three to five refresh hints before its use, a new key is published. */
+const PUBLISHED_HINTS = 3;
 const STEPS: readonly RotationStep[] = ['prepare', 'activate', 'retire', 'abort'];
 
 export interface RootRotationParts {
@@ -33,6 +35,8 @@ export interface RootRotationParts {
   readonly others: () => ReadonlyMap<string, Report>;
   /** Whose Envoys nobody speaks for, a line each. */
   readonly silent: () => readonly string[];
+  /** Between two fetches of the bundle by those who federate with this trust domain; undefined: nobody can fetch it. */
+  readonly refreshHintMs: number | undefined;
   readonly audit: AuditLog;
   readonly log: Logger;
 }
@@ -66,6 +70,7 @@ export class RootRotation {
         ...this.#unaware(),
         ...this.#othersWithoutBundle(),
         ...silent(),
+        ...this.#unpublished(),
       ];
     }
     if (step !== 'retire') return [];
@@ -178,6 +183,18 @@ export class RootRotation {
         ? linesOf(replica, svids)
         : [`replica ${replica} signs below another root`],
     );
+  }
+
+  /** Other trust domains fetch the bundle when they will: three times the hint is what they are given. */
+  #unpublished(): readonly string[] {
+    const { authority, refreshHintMs } = this.#parts;
+    const { step, sinceMs } = authority.rotation;
+    if (refreshHintMs === undefined || step !== 'prepared' || sinceMs === undefined) return [];
+    const untilMs = sinceMs + PUBLISHED_HINTS * refreshHintMs;
+    if (authority.nowMs() >= untilMs) return [];
+    return [
+      `federated trust domains may not have fetched this bundle before ${new Date(untilMs).toISOString()}: three times --bundle-refresh-hint`,
+    ];
   }
 
   /** Agents ask, and are told nothing in between: what they hold must have been fetched since, or have ended. */

@@ -8,6 +8,8 @@ import { Mesh, namespacedKey } from '../../src/mesh/index.ts';
 import { openOperatorServer } from '../../src/operator/index.ts';
 import { pushOrder } from '../../src/proxy/index.ts';
 import { envoySchema, operatorSchema } from '../schema.ts';
+import { openEndpoint } from './bundle-endpoint.ts';
+import { openFederation } from './federation.ts';
 import { createAuthenticator } from './authenticator.ts';
 import { moveToCa } from './ca-transition.ts';
 import { publishBundle, publishedBundle } from './bundle-files.ts';
@@ -133,8 +135,9 @@ async function wire(
   closers.push(() => keys.close());
   const schema = envoySchema();
   const clockFault = (): string | undefined => home.clockFault();
+  const federation = await openFederation({ dataDir, live, authority, nowMs }, witnesses, tell, closers);
   const proxies = openProxies(
-    { schema, mesh, live, keys, authority, quarantine, nowMs, clockFault },
+    { schema, mesh, live, keys, authority, quarantine, federation, nowMs, clockFault },
     witnesses,
     closers,
   );
@@ -217,6 +220,7 @@ async function wire(
     unawareUntilMs: () => certificates.unawareUntilMs(),
     others: () => home.otherReports(),
     silent: () => home.silentReplicas(),
+    refreshHintMs: config.bundleEndpoint?.refreshHintMs,
   });
   if (config.rotateRootAtAgeMs !== undefined) {
     const { rotateRootAtAgeMs: ageMs, svidTtlMs: settleMs } = config;
@@ -246,6 +250,7 @@ async function wire(
       audience: config.audience,
       proxies,
       streams,
+      federation,
       audit,
       nowMs,
       quarantine: quarantineHandlers({
@@ -263,6 +268,7 @@ async function wire(
   });
   closers.push(() => operator.close());
 
+  await openEndpoint({ config, authority, id, nowMs }, witnesses, tell, closers);
   const server = await openGrpcServer({
     listen: config.listen,
     credentials: serving.credentials,

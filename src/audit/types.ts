@@ -111,7 +111,28 @@ export type AuditEvent =
         readonly trustDomainAliases: readonly string[];
         /** `name=host:port`, and `failOpen` where it is. */
         readonly authorizers: readonly string[];
+        /** `trust domain=URL profile`. */
+        readonly federation: readonly string[];
       };
+    }
+  | {
+      /** The bundle of a federated trust domain is another one. */
+      readonly event: 'federation.changed';
+      readonly actor: string;
+      readonly trustDomain: string;
+      readonly change: 'added' | 'updated' | 'removed';
+      readonly sequence: number;
+      /** SHA-256 of each root. */
+      readonly roots: readonly string[];
+    }
+  | {
+      /** There is no newer bundle of a federated trust domain. One event for failures of one kind in a row. */
+      readonly event: 'federation.failed';
+      readonly actor: string;
+      readonly trustDomain: string;
+      readonly detail: string;
+      /** When the bundle in force was fetched; `never`. */
+      readonly lastGood: string;
     }
   | {
       /** An issuer of request tokens has other keys, or its first ones. */

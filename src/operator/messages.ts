@@ -117,11 +117,27 @@ export interface QuarantineEntry {
   readonly expires: string;
 }
 
+export interface ListFederationResponse {
+  readonly domains: readonly FederatedDomainState[];
+}
+
+export interface FederatedDomainState {
+  readonly trust_domain: string;
+  readonly url: string;
+  readonly profile: string;
+  readonly sequence: string;
+  readonly roots: readonly string[];
+  readonly fetched_at: string;
+  readonly next_try: string;
+  readonly failure: string;
+}
+
 /** Request and response of each method. */
 export interface OperatorMethods {
   readonly IssueToken: readonly [IssueTokenRequest, IssueTokenResponse];
   readonly ListProxies: readonly [ListProxiesRequest, ListProxiesResponse];
   readonly RenewSvid: readonly [RenewSvidRequest, RenewSvidResponse];
+  readonly ListFederation: readonly [Readonly<Record<string, never>>, ListFederationResponse];
   readonly RotateRoot: readonly [RotateRootRequest, RotateRootResponse];
   readonly AddQuarantine: readonly [AddQuarantineRequest, AddQuarantineResponse];
   readonly ListQuarantine: readonly [ListQuarantineRequest, QuarantineState];

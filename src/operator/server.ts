@@ -37,6 +37,7 @@ export async function openOperatorServer(options: {
     IssueToken: unary(options.handlers.IssueToken, options.onError),
     ListProxies: unary(options.handlers.ListProxies, options.onError),
     RenewSvid: unary(options.handlers.RenewSvid, options.onError),
+    ListFederation: unary(options.handlers.ListFederation, options.onError),
     RotateRoot: unary(options.handlers.RotateRoot, options.onError),
     AddQuarantine: unary(options.handlers.AddQuarantine, options.onError),
     ListQuarantine: unary(options.handlers.ListQuarantine, options.onError),

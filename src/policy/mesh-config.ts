@@ -1,3 +1,4 @@
+import { readFederation } from './federation.ts';
 import { Findings } from './findings.ts';
 import { readProviders } from './providers.ts';
 import { describe, quote, readFields, readList } from './shape.ts';
@@ -7,7 +8,14 @@ export type ParsedMeshConfig =
   | { readonly ok: true; readonly settings: Partial<MeshSettings>; readonly issues: readonly Issue[] }
   | { readonly ok: false; readonly issues: readonly Issue[] };
 
-const KNOWN = ['trustDomain', 'trustDomainAliases', 'rootNamespace', 'defaultAction', 'extensionProviders'];
+const KNOWN = [
+  'trustDomain',
+  'trustDomainAliases',
+  'rootNamespace',
+  'defaultAction',
+  'extensionProviders',
+  'federation',
+];
 
 /**
  * Checks a mesh's configuration, given as the value that its YAML or JSON stands for. What it does not name is left
@@ -21,6 +29,7 @@ export function parseMeshConfig(document: unknown): ParsedMeshConfig {
   const rootNamespace = readNamespace(fields['rootNamespace'], findings);
   const defaultAction = readDefaultAction(fields['defaultAction'], findings);
   const authorizers = readProviders(fields['extensionProviders'], 'extensionProviders', findings);
+  const federation = readFederation(fields['federation'], 'federation', findings);
   if (findings.failed) return { ok: false, issues: findings.issues };
   const settings: Partial<MeshSettings> = {
     ...(trustDomain !== undefined && { trustDomain }),
@@ -28,6 +37,7 @@ export function parseMeshConfig(document: unknown): ParsedMeshConfig {
     ...(rootNamespace !== undefined && { rootNamespace }),
     ...(defaultAction !== undefined && { defaultAction }),
     ...(authorizers.length > 0 && { authorizers }),
+    ...(federation.length > 0 && { federation }),
   };
   return { ok: true, settings, issues: findings.issues };
 }

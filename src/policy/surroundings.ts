@@ -9,6 +9,8 @@ import type { AuthorizationPolicy, Issue, Matcher, Rule, Term } from './types.ts
 export interface Surroundings {
   readonly rootNamespace: string;
   readonly trustDomains?: readonly string[];
+  /** Those of them whose workloads are not known here. */
+  readonly federated?: readonly string[];
   /** Whom CUSTOM policies can ask. */
   readonly providers?: readonly string[];
   readonly hasNamespace?: (name: string) => boolean;
@@ -65,7 +67,7 @@ function unknownProvider({ provider }: AuthorizationPolicy, { providers }: Surro
 /** Principals, namespaces, service accounts and trust domains that a policy names and that do not exist. */
 function unknownSources(
   policy: AuthorizationPolicy,
-  { trustDomains, hasNamespace, hasServiceAccount }: Omit<Surroundings, 'rootNamespace'>,
+  { trustDomains, federated, hasNamespace, hasServiceAccount }: Omit<Surroundings, 'rootNamespace'>,
 ): Issue[] {
   const fault = (kind: string, { value }: Extract<Matcher, { kind: 'exact' }>): string | undefined => {
     if (kind === 'source.namespace')
@@ -76,6 +78,7 @@ function unknownSources(
     const [, domain, namespace, name] = /^([^/]+)\/ns\/([^/]+)\/sa\/([^/]+)$/.exec(value) ?? [];
     if (domain === undefined || namespace === undefined || name === undefined) return undefined;
     if (trustDomains?.includes(domain) === false) return `trust domain ${domain} is not known`;
+    if (federated?.includes(domain) === true) return undefined;
     const missing = hasServiceAccount?.(namespace, name) === false;
     return missing ? `service account ${namespace}/${name} does not exist` : undefined;
   };

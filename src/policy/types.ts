@@ -131,6 +131,20 @@ export interface MeshSettings {
   readonly trustDomainAliases?: readonly string[];
   /** Whom CUSTOM policies can ask, each under a name of its own. */
   readonly authorizers?: readonly ExternalAuthorizer[];
+  /** Trust domains that are trusted beside the own, each apart. Policies name their callers in full. */
+  readonly federation?: readonly FederatedTrustDomain[];
+}
+
+/** A trust domain that is trusted beside the own, and where its bundle comes from. */
+export interface FederatedTrustDomain {
+  readonly trustDomain: string;
+  /** Of its bundle endpoint: `https:`, without user name and password. */
+  readonly url: string;
+  readonly profile:
+    | { readonly type: 'https_web' }
+    | { readonly type: 'https_spiffe'; readonly endpointSpiffeId: string };
+  /** A bundle in SPIFFE's JSON form, to begin with. */
+  readonly bootstrapBundle?: string;
 }
 
 /** An external authorizer, as `extensionProviders` declares it. */

@@ -1,34 +1,66 @@
 import { SpiffeId, type TrustBundle } from '../identity/index.ts';
-import { bundleSecret } from './secrets.ts';
+import { bundleSecret, type TrustedDomain } from './secrets.ts';
 import type { EncodedResource, ResourceEncoder } from './encoder.ts';
+
+/** What Envoys are to trust. */
+export interface Trust {
+  readonly own: TrustBundle;
+  /** Each of another trust domain; none of them is empty. */
+  readonly federated: readonly TrustBundle[];
+  /** Whether this trust domain is federated, or was. */
+  readonly knows: (trustDomain: string) => boolean;
+}
+
+/** Stands in no SPIFFE ID: a bundle under this name vouches for nobody. */
+const NOBODY = '(nobody)';
 
 /** The bundle secrets, the same for every Envoy: encoded once for each bundle, shared by all. */
 export class BundleSecrets {
   readonly #encoder: ResourceEncoder;
-  readonly #bundle: () => TrustBundle;
-  #encodedFrom: TrustBundle | undefined;
+  readonly #trust: () => Trust;
+  #encodedFrom: readonly TrustBundle[] = [];
   readonly #byName = new Map<string, EncodedResource>();
 
-  constructor(encoder: ResourceEncoder, bundle: () => TrustBundle) {
+  constructor(encoder: ResourceEncoder, trust: () => Trust) {
     this.#encoder = encoder;
-    this.#bundle = bundle;
+    this.#trust = trust;
   }
 
   /** `ROOTCA`, `ALL`, `spiffe://<trust domain>`; undefined for any other name. */
   get(name: string): EncodedResource | undefined {
-    const bundle = this.#bundle();
-    if (name !== 'ROOTCA' && name !== 'ALL' && name !== bundle.trustDomain.id.uri) return undefined;
-    if (this.#encodedFrom !== bundle) {
+    const trust = this.#trust();
+    const all = [trust.own, ...trust.federated];
+    if (this.#encodedFrom.length !== all.length || all.some((each, at) => each !== this.#encodedFrom[at])) {
       this.#byName.clear();
-      this.#encodedFrom = bundle;
+      this.#encodedFrom = all;
     }
-    let secret = this.#byName.get(name);
-    if (secret === undefined) {
-      secret = bundleSecret(this.#encoder, name, [bundle]);
-      this.#byName.set(name, secret);
-    }
+    const known = this.#byName.get(name);
+    if (known !== undefined) return known;
+    const domains = domainsFor(name, all, trust);
+    if (domains === undefined) return undefined;
+    const secret = bundleSecret(this.#encoder, name, domains);
+    this.#byName.set(name, secret);
     return secret;
   }
+}
+
+/** What a secret of this name trusts, each trust domain for itself. */
+function domainsFor(
+  name: string,
+  all: readonly TrustBundle[],
+  { own, knows }: Trust,
+): readonly TrustedDomain[] | undefined {
+  if (name === 'ALL') return all.map(trusted);
+  if (name === 'ROOTCA') return [trusted(own)];
+  const one = all.find(({ trustDomain }) => trustDomain.id.uri === name);
+  if (one !== undefined) return [trusted(one)];
+  // An Envoy keeps what it has of a name that it is refused: it has to be given something that trusts nobody.
+  const federated = name.startsWith('spiffe://') && knows(name.slice('spiffe://'.length));
+  return federated ? [{ name: NOBODY, pem: own.toPem() }] : undefined;
+}
+
+function trusted(bundle: TrustBundle): TrustedDomain {
+  return { name: bundle.trustDomain.name, pem: bundle.toPem() };
 }
 
 /** Why a secret's name is refused, without a word about what exists elsewhere. */

@@ -1,7 +1,8 @@
 import type { IssuedSvid } from '../authority/index.ts';
-import type { SpiffeId, TrustBundle } from '../identity/index.ts';
+import type { SpiffeId } from '../identity/index.ts';
 import type { Mesh, Pod } from '../mesh/index.ts';
 import type { MeshSettings, QuarantineRule } from '../policy/index.ts';
+import type { Trust } from './bundle-secrets.ts';
 import type { ResourceEncoder } from './encoder.ts';
 import type { IssueReason } from './svid-keeper.ts';
 import type { WorkloadProxy } from './workload-proxy.ts';
@@ -14,7 +15,7 @@ export interface ProxiesOptions {
   readonly quarantine: (workload: Pick<Workload, 'id' | 'pod'>) => readonly QuarantineRule[];
   /** The keys behind a URI, as fetched last; undefined: none yet. */
   readonly jwksOf: (uri: string) => string | undefined;
-  readonly bundle: () => TrustBundle;
+  readonly trust: () => Trust;
   readonly nowMs: () => number;
   /** Monotonic; milliseconds and parts of them. */
   readonly ticks: () => number;

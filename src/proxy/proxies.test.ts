@@ -44,7 +44,7 @@ beforeEach(async () => {
     settings,
     jwksOf: (uri) => keys.get(uri),
     quarantine: () => quarantine,
-    bundle: () => authority.bundle,
+    trust: () => ({ own: authority.bundle, federated: [], knows: () => false }),
     nowMs: Date.now,
     ticks: () => 0,
     random: Math.random,

@@ -32,7 +32,7 @@ export class Proxies {
 
   constructor(options: ProxiesOptions) {
     this.#options = options;
-    this.#bundles = new BundleSecrets(options.encoder, options.bundle);
+    this.#bundles = new BundleSecrets(options.encoder, options.trust);
     this.#filters = new WorkloadFilters(options.mesh, options);
     this.#queue = new IssuanceQueue({
       ticks: options.ticks,

@@ -1,5 +1,4 @@
 import type { IssuedSvid } from '../authority/index.ts';
-import type { TrustBundle } from '../identity/index.ts';
 import type { EncodedResource, ResourceEncoder } from './encoder.ts';
 import { SECRET_TYPE } from './resource-types.ts';
 
@@ -13,6 +12,12 @@ export function svidSecret(encoder: ResourceEncoder, name: string, svid: IssuedS
   });
 }
 
+/** A trust domain by its name in SPIFFE IDs, and its roots. */
+export interface TrustedDomain {
+  readonly name: string;
+  readonly pem: string;
+}
+
 /**
  * Trust bundles for Envoy's SPIFFE validator: each trust domain stays apart, so that no domain's root can vouch
  * for another's identities (SPIFFE Federation §4.2).
@@ -20,7 +25,7 @@ export function svidSecret(encoder: ResourceEncoder, name: string, svid: IssuedS
 export function bundleSecret(
   encoder: ResourceEncoder,
   name: string,
-  bundles: readonly TrustBundle[],
+  domains: readonly TrustedDomain[],
 ): EncodedResource {
   return encoder.encode(SECRET_TYPE, name, {
     validation_context: {
@@ -28,9 +33,9 @@ export function bundleSecret(
         name: 'envoy.tls.cert_validator.spiffe',
         typed_config: {
           '@type': 'type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig',
-          trust_domains: bundles.map((bundle) => ({
-            name: bundle.trustDomain.name,
-            trust_bundle: { inline_bytes: Buffer.from(bundle.toPem()) },
+          trust_domains: domains.map(({ name: trustDomain, pem }) => ({
+            name: trustDomain,
+            trust_bundle: { inline_bytes: Buffer.from(pem) },
           })),
         },
       },

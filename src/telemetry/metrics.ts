@@ -33,6 +33,11 @@ export interface Metrics {
   readonly bundleConflicts: Counter;
   readonly jwksLastGood: Gauge<'uri'>;
   readonly jwksFailures: Counter<'uri'>;
+  readonly federationSequence: Gauge<'trust_domain'>;
+  readonly federationFetched: Gauge<'trust_domain'>;
+  readonly federationFailures: Counter<'trust_domain'>;
+  readonly bundleRequests: Counter<'code'>;
+  readonly bundleCertificateFailures: Counter;
 }
 
 const latencyBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
@@ -123,6 +128,26 @@ export function createMetrics(): Metrics {
       'jwks_last_good_seconds',
       'When the keys in force of a token issuer were fetched (Unix time; 0: there are none)',
       'uri',
+    ),
+    federationSequence: gauge(
+      'federation_bundle_sequence',
+      'Sequence of the bundle in force of a federated trust domain (-1: there is none)',
+      'trust_domain',
+    ),
+    federationFetched: gauge(
+      'federation_fetched_seconds',
+      'When the bundle of a federated trust domain was fetched last (Unix time; 0: never)',
+      'trust_domain',
+    ),
+    federationFailures: counter(
+      'federation_failures_total',
+      'Bundles of federated trust domains that could not be fetched or were refused',
+      'trust_domain',
+    ),
+    bundleRequests: counter('bundle_endpoint_requests_total', 'Answers of the bundle endpoint', 'code'),
+    bundleCertificateFailures: counter(
+      'bundle_endpoint_certificate_failures_total',
+      'Certificates for the bundle endpoint that were refused: the one before stayed',
     ),
     jwksFailures: counter('jwks_failures_total', 'Fetches of token issuers’ keys that failed', 'uri'),
   };

@@ -96,7 +96,7 @@ function orderedSecrets(authority: Authority): { readonly renew: () => void; rea
     },
     jwksOf: () => undefined,
     quarantine: () => [],
-    bundle: () => authority.bundle,
+    trust: () => ({ own: authority.bundle, federated: [], knows: () => false }),
     nowMs: Date.now,
     ticks: () => performance.now(),
     random: Math.random,

@@ -21,6 +21,8 @@ export interface Way {
   readonly protocol: Protocol;
   /** The SPIFFE ID that the upstream must prove; absent: the right one. */
   readonly id?: string;
+  /** Address of a pod of another mesh; absent: `to` is one of this mesh. */
+  readonly at?: string;
 }
 
 export interface TestPod {
@@ -44,6 +46,8 @@ export type Policies = Readonly<Record<string, string>>;
 
 export interface TestMeshOptions {
   readonly pods: readonly TestPod[];
+  /** Absent: `trustDomain`. */
+  readonly trustDomain?: string;
   /** YAML documents by file name, as in `policies/<name>.yaml`; they may name pods' addresses. */
   readonly policies?: Policies | ((ip: (pod: string) => string) => Policies);
   readonly xds?: 'sotw' | 'delta';
@@ -106,7 +110,12 @@ export class TestMesh {
     const controlPlane = await TestControlPlane.start({
       directory: manifests,
       dataDir: join(folder, 'data'),
-      flags: ['--trust-domain', trustDomain, ...configFlags(folder, options), ...(options.flags ?? [])],
+      flags: [
+        '--trust-domain',
+        options.trustDomain ?? trustDomain,
+        ...configFlags(folder, options),
+        ...(options.flags ?? []),
+      ],
     });
     const mesh = new TestMesh(folder, subnet, controlPlane, options);
     try {
@@ -134,8 +143,8 @@ export class TestMesh {
       this.#apps.push(app);
       flags.push('--inbound', `${protocol}:${ip}:${inboundPorts[protocol]}=127.0.0.1:${app.port}`);
     }
-    for (const [index, { to, protocol, id }] of calls.entries()) {
-      const upstream = `${this.ip(to)}:${inboundPorts[protocol]}=${id ?? this.id(to)}`;
+    for (const [index, { to, protocol, id, at }] of calls.entries()) {
+      const upstream = `${at ?? this.ip(to)}:${inboundPorts[protocol]}=${id ?? this.id(to)}`;
       flags.push('--outbound', `${protocol}:${ip}:${firstOutboundPort + index}=${upstream}`);
     }
     const envoy = await TestEnvoy.start({
@@ -175,7 +184,7 @@ export class TestMesh {
 
   id(pod: string): string {
     const [namespace, name] = pod.split('/');
-    return `spiffe://${trustDomain}/ns/${namespace}/sa/${this.#options.pods.find((each) => each.pod === pod)?.account ?? name}`;
+    return `spiffe://${this.#options.trustDomain ?? trustDomain}/ns/${namespace}/sa/${this.#options.pods.find((each) => each.pod === pod)?.account ?? name}`;
   }
 
   /** Where `from` reaches the `way`-th of its ways out in plaintext, as its app would. */

@@ -33,6 +33,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'src/audit': [],
   'src/telemetry': ['src/text', 'src/http'],
   'src/operator': [],
+  'src/federation': ['src/identity', 'src/files', 'src/http'],
   'src/files': [],
   'src/text': [],
   'src/http': [],
