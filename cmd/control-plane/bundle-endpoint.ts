@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import type { Authority } from '../../src/authority/index.ts';
 import { openBundleEndpoint, type EndpointCredentials } from '../../src/federation/index.ts';
-import { TrustBundle, type SpiffeId } from '../../src/identity/index.ts';
+import type { SpiffeId } from '../../src/identity/index.ts';
 import type { ControlPlaneConfig } from './config.ts';
 import type { Tell } from './home.ts';
 import { explainListen } from './listen.ts';
@@ -44,7 +44,7 @@ export async function openEndpoint(
     openBundleEndpoint({
       ...listen,
       credentials: source.first,
-      bundle: () => TrustBundle.of({ ...authority.bundle, refreshHintSeconds: refreshHintMs / 1_000 }),
+      bundle: () => authority.bundle.withRefreshHint(refreshHintMs / 1_000),
       onAnswered: (status) => witnesses.metrics.bundleRequests.inc({ code: String(status) }),
     }),
   );

@@ -27,8 +27,7 @@ export async function openBundleEndpoint(options: {
 }): Promise<BundleEndpoint> {
   const server = createServer(
     {
-      ...INTERMEDIATE_TLS,
-      ...options.credentials,
+      ...contextOf(options.credentials),
       // Whoever trusts this trust domain is not known here: nobody has to prove anything.
       requestCert: false,
       handshakeTimeout: 5_000,
@@ -49,8 +48,13 @@ export async function openBundleEndpoint(options: {
   server.on('tlsClientError', (_error, socket) => socket.destroy());
   return {
     ...(await listen(server, options)),
-    renew: (credentials) => server.setSecureContext({ ...INTERMEDIATE_TLS, ...credentials }),
+    renew: (credentials) => server.setSecureContext(contextOf(credentials)),
   };
+}
+
+/** The certificate alone: whoever gives it may serve other clients by other rules. */
+function contextOf({ cert, key }: EndpointCredentials): SecureContextOptions {
+  return { ...INTERMEDIATE_TLS, cert, key };
 }
 
 interface Answer {

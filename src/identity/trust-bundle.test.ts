@@ -163,8 +163,6 @@ describe('SPIFFE bundle', () => {
     const map = parseBundleMap('{"trust_domains":{"a":{"keys":[],"spiffe_refresh_hint":1}}}');
     expect(map.get('a')?.refreshHintSeconds).toBeUndefined();
   });
-
-  it.skip('B-11: polling every 5 minutes without a hint: comes with the federation client', () => {});
 });
 
 describe('TrustBundle', () => {

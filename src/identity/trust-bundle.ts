@@ -79,6 +79,11 @@ export class TrustBundle {
     return this.hasSameAuthorities(next) ? this : next;
   }
 
+  /** The same bundle, for whoever is to fetch it again after so many seconds. */
+  withRefreshHint(refreshHintSeconds: number): TrustBundle {
+    return TrustBundle.of({ ...this.#parts(), refreshHintSeconds });
+  }
+
   hasSameAuthorities(other: TrustBundle): boolean {
     return (
       this.x509Authorities.length === other.x509Authorities.length &&
