@@ -1,8 +1,10 @@
+import { isDeepStrictEqual } from 'node:util';
 import type protobuf from 'protobufjs';
 import type { Authority } from '../../src/authority/index.ts';
 import type { FederationKeeper } from '../../src/federation/index.ts';
 import type { JwksKeeper } from '../../src/jwks/index.ts';
 import type { Mesh } from '../../src/mesh/index.ts';
+import type { MeshSettings } from '../../src/policy/index.ts';
 import { Proxies, ResourceEncoder } from '../../src/proxy/index.ts';
 import type { LiveSettings } from './live-settings.ts';
 import { holderOf, proxiesObserver, type Witnesses } from './observers.ts';
@@ -29,10 +31,11 @@ export function openProxies(
   closers: (() => void | Promise<void>)[],
 ): Proxies {
   const { metrics, log } = witnesses;
+  const settings = (): MeshSettings => ({ ...live.current, endedTrustDomains: federation.ended() });
   const proxies = new Proxies({
     encoder: new ResourceEncoder(schema),
     mesh,
-    settings: live.current,
+    settings: settings(),
     jwksOf: (uri) => keys.get(uri),
     trust: () => ({
       own: authority.bundle,
@@ -54,9 +57,17 @@ export function openProxies(
   });
   closers.push(() => proxies.close());
   closers.push(keys.onChange((uri) => proxies.keysChanged(uri)));
-  closers.push(live.onChange((settings) => proxies.settingsChanged(settings)));
+  closers.push(live.onChange(() => proxies.settingsChanged(settings())));
   closers.push(authority.onBundleChange(() => proxies.bundleChanged()));
-  closers.push(federation.onChange(() => proxies.bundleChanged()));
+  let ended = federation.ended();
+  closers.push(
+    federation.onChange(() => {
+      proxies.bundleChanged();
+      const before = ended;
+      ended = federation.ended();
+      if (!isDeepStrictEqual(before, ended)) proxies.settingsChanged(settings());
+    }),
+  );
   closers.push(authority.onSignerChange(() => void renewForSigner(authority, proxies, log)));
   return proxies;
 }

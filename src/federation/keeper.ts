@@ -10,6 +10,8 @@ const DEFAULT_REFRESH_MS = 5 * 60_000;
 /** What a bundle may ask for. */
 const MIN_REFRESH_MS = 1_000;
 const MAX_REFRESH_MS = 60 * 60_000;
+/** The oldest is forgotten: by then its last connection has ended. */
+const MAX_FORMER = 256;
 /** Until an endpoint has answered for the first time. */
 const FIRST_RETRY_MS = 30_000;
 const DEFAULT_TIMEOUT_MS = 30_000;
@@ -82,6 +84,7 @@ export class FederationKeeper {
     }
     for (const name of [...before.keys(), ...this.#restored.keys()])
       if (!wanted.has(name)) this.#former.add(name);
+    for (const name of [...this.#former].slice(0, -MAX_FORMER)) this.#former.delete(name);
     for (const domain of domains) {
       this.#former.delete(domain.trustDomain);
       if (!this.#entries.has(domain.trustDomain)) this.#add(domain);
@@ -93,6 +96,12 @@ export class FederationKeeper {
   /** Those in force, each of another trust domain; none of them is empty. */
   bundles(): readonly TrustBundle[] {
     return [...this.#inForce().values()];
+  }
+
+  /** Of which there is, or was, a relation, and no bundle is in force: whoever is connected is to be cut off. */
+  ended(): readonly string[] {
+    const inForce = this.#inForce();
+    return [...this.#former, ...this.#entries.keys()].filter((name) => !inForce.has(name)).toSorted();
   }
 
   /** Whether this trust domain is federated, or was: whoever asked for its bundle has to be told that it is gone. */

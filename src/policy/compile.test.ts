@@ -208,6 +208,22 @@ describe('sources', () => {
     );
   });
 
+  it('of a trust domain that ended nobody is let in, before any policy', () => {
+    const { deny } = compile([], {
+      protocol: 'tcp',
+      settings: { ...settings, endedTrustDomains: ['other'] },
+    });
+    expect(deny.typed_config.rules).toEqual({
+      action: 'DENY',
+      policies: {
+        'countersign-federation[ended]': {
+          permissions: [any],
+          principals: [named({ prefix: 'spiffe://other/' })],
+        },
+      },
+    });
+  });
+
   it('an alias of the trust domain is one more place where they may be', () => {
     const aliased = { ...settings, trustDomainAliases: ['old'] };
     const compiled = compile([policy('p', { rules: [{ from: [{ source: { namespaces: ['a'] } }] }] })], {

@@ -1,5 +1,6 @@
 import { customPlan, type CustomPlan } from './custom.ts';
 import { customFilters, unlessSelected, type CustomFilters } from './envoy-authorizer.ts';
+import { endedRules } from './ended.ts';
 import { principalFor, proven } from './envoy-principal.ts';
 import { compileQuarantine, quarantineName } from './quarantine.ts';
 import { permissionFor } from './envoy-permission.ts';
@@ -72,10 +73,11 @@ export function compile(policies: readonly AuthorizationPolicy[], options: Compi
       action === 'DENY' && !shadow
         ? asking.map(([name, rule]): Named => [name, unlessSelected(rule, options.protocol)])
         : [];
-    const cutOff = action === 'DENY' && !shadow ? quarantined(options) : [];
-    if (meant.length === 0 && unasked.length === 0 && cutOff.length === 0) return undefined;
+    const before =
+      action === 'DENY' && !shadow ? [...endedRules(options.settings), ...quarantined(options)] : [];
+    if (meant.length === 0 && unasked.length === 0 && before.length === 0) return undefined;
     const compiled = [
-      ...cutOff,
+      ...before,
       ...meant.flatMap((policy) => compilePolicy(policy, options, notes)),
       ...unasked,
     ];

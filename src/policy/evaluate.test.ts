@@ -54,6 +54,17 @@ const when = (key: string, rest: object, action = 'ALLOW'): object => ({
 });
 const all = { rules: [{}] };
 
+it('a caller of a trust domain that ended is denied before any policy, and told so', () => {
+  const ended = { settings: { ...settings, endedTrustDomains: ['other'] } };
+  const asked = { ...base, principal: 'spiffe://other/ns/shop/sa/web' };
+  const decision = evaluate([policy(all), policy({ ...all, action: 'AUDIT' })], asked, ended);
+  expect(decision).toMatchObject({ verdict: 'DENY', decidedBy: undefined, audited: [{ rule: 0 }] });
+  expect(decision.reason).toBe('the trust domain other is not trusted any more: there is no bundle of it');
+  expect(evaluate([policy(all)], { ...base, principal: 'spiffe://other.x/ns/a/sa/b' }, ended).verdict).toBe(
+    'ALLOW',
+  );
+});
+
 describe('a caller of another trust domain', () => {
   const foreign = { principal: 'spiffe://other/ns/shop/sa/web' };
 

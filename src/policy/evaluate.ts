@@ -1,6 +1,7 @@
 import { peerRefusal } from './authn/peer-modes.ts';
 import type { PeerModes } from './authn/types.ts';
 import { customPlan } from './custom.ts';
+import { endedFor } from './ended.ts';
 import { failures } from './explain.ts';
 import { factsOf, verifiedFactsOf, type Facts } from './facts.ts';
 import { judgeOf, type Judge } from './judges.ts';
@@ -65,6 +66,8 @@ interface Hearing {
 type Outcome = Pick<Decision, 'verdict' | 'decidedBy'> & {
   readonly judge: Judge | undefined;
   readonly cutOffBy?: QuarantineRule;
+  /** Why no policy was asked. */
+  readonly ended?: string;
 };
 
 /**
@@ -117,10 +120,9 @@ export class Evaluator {
         : undefined;
     const outcome = refused ?? this.#judge(enforced, hearing);
     const would = shadow && (refused ?? this.#judge(shadow, hearing));
-    const denied =
-      outcome.verdict === 'DENY' && outcome.judge === undefined && outcome.cutOffBy === undefined;
+    const certain = outcome.cutOffBy !== undefined || outcome.ended !== undefined;
+    const denied = outcome.verdict === 'DENY' && outcome.judge === undefined && !certain;
     const nearest = once(() => (denied ? nearestOf(enforced.rules.allow, facts) : undefined));
-    const certain = outcome.cutOffBy !== undefined;
     const doubt = once(() => (certain ? undefined : undecided(request, { sent, facts }, enforced.rules)));
     const reason = (): string => this.#reason(outcome, enforced, nearest());
     return {
@@ -148,6 +150,8 @@ export class Evaluator {
   }
 
   #judge({ deny, allow, rules }: Bench, hearing: Hearing): Outcome {
+    const ended = endedFor(hearing.facts.principal, this.#settings);
+    if (ended !== undefined) return { verdict: 'DENY', decidedBy: undefined, judge: undefined, ended };
     const cutOff = this.#quarantine.find(({ matches }) => matches(hearing.facts));
     if (cutOff !== undefined)
       return { verdict: 'DENY', decidedBy: undefined, judge: undefined, cutOffBy: cutOff.rule };
@@ -158,7 +162,12 @@ export class Evaluator {
     return { verdict: rules.open ? 'ALLOW' : 'DENY', decidedBy: undefined, judge: undefined };
   }
 
-  #reason({ verdict, judge, cutOffBy }: Outcome, { anyAllow }: Bench, nearest: Decision['nearest']): string {
+  #reason(
+    { verdict, judge, ended, cutOffBy }: Outcome,
+    { anyAllow }: Bench,
+    nearest: Decision['nearest'],
+  ): string {
+    if (ended !== undefined) return ended;
     if (cutOffBy !== undefined) {
       return `denied by quarantine ${cutOffBy.entry} (${describeCallers(cutOffBy.callers)}): ${cutOffBy.reason}`;
     }

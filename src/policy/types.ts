@@ -133,6 +133,8 @@ export interface MeshSettings {
   readonly authorizers?: readonly ExternalAuthorizer[];
   /** Trust domains that are trusted beside the own, each apart. Policies name their callers in full. */
   readonly federation?: readonly FederatedTrustDomain[];
+  /** Trust domains of which there was a bundle, and is none now; said by no configuration. */
+  readonly endedTrustDomains?: readonly string[];
 }
 
 /** A trust domain that is trusted beside the own, and where its bundle comes from. */

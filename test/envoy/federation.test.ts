@@ -11,6 +11,8 @@ import { inboundPorts } from './mesh.ts';
 const cart = 'shop/cart';
 const named = 'shop/web';
 const other = 'shop/other';
+/** Keeps its connections, where the others make a new one for each request. */
+const keeping = 'shop/keeping';
 const local = 'shop/local';
 const patience = { timeout: 240_000 };
 
@@ -23,7 +25,7 @@ spec:
   rules:
     - from:
         - source: {namespaces: [shop]}
-        - source: {principals: [west.example/ns/shop/sa/web]}
+        - source: {principals: [west.example/ns/shop/sa/web, west.example/ns/shop/sa/keeping]}
 `;
 
 let east: FederatedMesh;
@@ -42,6 +44,7 @@ beforeAll(async () => {
     pods: [
       { pod: named, calls, edit: useConnectionsOnce },
       { pod: other, calls, edit: useConnectionsOnce },
+      { pod: keeping, calls },
     ],
     flags: ['--svid-ttl', '1m'],
   });
@@ -165,8 +168,15 @@ describe('two meshes', () => {
   it('part: within a second of the push nobody of the other is let in', patience, async () => {
     federate(true);
     await becomes(200, named);
+    // On one connection between the sidecars, which goes on.
+    const keeps = new Load({ ...west.mesh.wayOut(keeping), path: '/' });
+    await waitFor('answers', () => (keeps.total > 5 ? true : undefined));
     east.mesh.writeConfig(configOf([]));
     await becomes(503, named);
+    await waitFor('the next request on the open connection to be refused', () =>
+      (keeps.statuses.get(403) ?? 0) > 0 ? true : undefined,
+    );
+    await keeps.stop();
     expect((await east.mesh.call(local)).status).toBe(200);
     expect(await federationOf(east)).toEqual([]);
     const changes = east.mesh.controlPlane
