@@ -21,6 +21,22 @@ describe('flags and the file of --mesh-config', () => {
     });
   });
 
+  it('F-3: do not federate with the own trust domain', () => {
+    const text = JSON.stringify({
+      federation: [
+        {
+          trustDomain: 'td',
+          bundleEndpointURL: 'https://a.example/',
+          bundleEndpointProfile: { type: 'https_web' },
+        },
+      ],
+    });
+    expect(errors(read(text))).toEqual([]);
+    expect(errors(read(text, { trustDomain: 'td' }))).toEqual([
+      "federation[0].trustDomain: td is this mesh's own trust domain: its bundle comes from no endpoint",
+    ]);
+  });
+
   it('may say the same, and not contradict each other', () => {
     const text = 'trustDomain: a\nrootNamespace: b\ndefaultAction: deny\n';
     const same = { trustDomain: 'a', rootNamespace: 'b', defaultAction: 'deny' };

@@ -50,8 +50,10 @@ describe('docs/federation.md', () => {
     );
     expect(await shell.exited, shell.stderr + shell.stdout).toBe(0);
     const [before = '', after = ''] = shell.stdout.split('--parted--');
+    // The loop at the end of the page ends when nobody is federated with any more.
     expect(before).toContain('"spiffe_refresh_hint":300');
     expect(before).toMatch(/east\.example +https_spiffe +1 .* ok/u);
-    expect(after.trim().split('\n').at(-1) ?? '').not.toContain('not within');
+    expect(shell.stdout).toContain('--parted--');
+    expect(after).not.toContain('spiffe_refresh_hint');
   });
 });

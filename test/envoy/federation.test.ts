@@ -14,6 +14,8 @@ const other = 'shop/other';
 /** Keeps its connections, where the others make a new one for each request. */
 const keeping = 'shop/keeping';
 const local = 'shop/local';
+/** Its sidecar trusts a federated trust domain alone. */
+const guests = 'shop/guests';
 const patience = { timeout: 240_000 };
 
 const policy = `
@@ -35,6 +37,7 @@ beforeAll(async () => {
   east = await startFederated('east.example', {
     pods: [
       { pod: cart, serves: ['http'] },
+      { pod: guests, serves: ['http'], bare: true, edit: trustGuestsAlone },
       { pod: local, calls: [{ to: cart, protocol: 'http' }] },
     ],
     policies: { cart: policy },
@@ -60,22 +63,27 @@ async function becomes(status: number, from: string): Promise<void> {
   );
 }
 
+/** Asks for the bundle of one trust domain, where the bootstrap asks for all. */
+function trustGuestsAlone(bootstrap: string): string {
+  return bootstrap.replaceAll('"ALL"', '"spiffe://evil.example"');
+}
+
 /** From the hour before now until the hour after. */
 function now(): { notBeforeMs: number; notAfterMs: number } {
   return { notBeforeMs: Date.now() - 3_600_000, notAfterMs: Date.now() + 3_600_000 };
 }
 
-/** The status that cart's sidecar answers a caller with this SVID; `refused`: it takes no request from it. */
-async function reachCart(ca: FakeCa, id: string): Promise<string> {
+/** The status that a pod's sidecar answers a caller with this SVID; `refused`: it takes no request from it. */
+async function reachAs(ca: FakeCa, id: string, pod = cart): Promise<string> {
   const { der, privateKey } = await ca.leaf(id, now());
   const pem = `-----BEGIN CERTIFICATE-----\n${der.toString('base64')}\n-----END CERTIFICATE-----\n`;
   return await new Promise((resolve) => {
     request({
-      host: east.mesh.ip(cart),
+      host: east.mesh.ip(pod),
       port: inboundPorts.http,
       cert: pem,
       key: privateKey.export({ type: 'pkcs8', format: 'pem' }),
-      // Who cart is, is not the question here.
+      // Who that is, is not the question here.
       rejectUnauthorized: false,
       agent: false,
     })
@@ -156,12 +164,23 @@ describe('two meshes', () => {
         trustDomainBundle: JSON.stringify(evil.bundle().toJSON()),
       };
       east.mesh.writeConfig(configOf([relationWith(west), relation]));
-      const reach = async (id: string): Promise<string> => await reachCart(evil, id);
+      const reach = async (id: string, pod?: string): Promise<string> => await reachAs(evil, id, pod);
       await waitFor('evil.example to be trusted', async () =>
         (await reach('spiffe://evil.example/ns/shop/sa/web')) === '403' ? true : undefined,
       );
       expect(await reach('spiffe://east.example/ns/shop/sa/local')).toBe('refused');
       expect(await reach('spiffe://west.example/ns/shop/sa/web')).toBe('refused');
+
+      await (await east.mesh.startSidecar(guests)).ready();
+      const stranger = 'spiffe://evil.example/ns/shop/sa/web';
+      expect(await reach(stranger, guests)).toBe('403');
+      expect(await reach('spiffe://east.example/ns/shop/sa/local', guests)).toBe('refused');
+      east.mesh.writeConfig(configOf([relationWith(west)]));
+      await waitFor('evil.example to be trusted no more', async () =>
+        (await reach(stranger, guests)) === 'refused' && (await reach(stranger)) === 'refused'
+          ? true
+          : undefined,
+      );
     },
   );
 

@@ -1,7 +1,11 @@
 import type { MeshSettings, PolicyCase } from '../../src/policy/index.ts';
 import { demand, knows, list, mapping } from './reading.ts';
 
-const MESH = ['trustDomain', 'trustDomainAliases', 'rootNamespace', 'defaultAction', 'extensionProviders'];
+const MESH = [
+  ...['trustDomain', 'trustDomainAliases', 'rootNamespace', 'defaultAction', 'extensionProviders'],
+  'federation',
+];
+const FEDERATED = ['trustDomain', 'bundleEndpointURL', 'bundleEndpointProfile', 'trustDomainBundle'];
 const AUTHORIZER = [
   ...['service', 'port', 'timeout', 'failOpen', 'statusOnError', 'includeRequestBodyInCheck', 'pathPrefix'],
   ...['includeRequestHeadersInCheck', 'includeAdditionalHeadersInCheck', 'headersToUpstreamOnAllow'],
@@ -19,11 +23,21 @@ export function checkMesh(value: unknown, settings: Partial<MeshSettings>): void
   const written = mapping(value);
   for (const field of ['trustDomain', 'rootNamespace', 'defaultAction'] as const)
     demand(settings[field] === written[field], `${field} other than written`);
-  const { trustDomainAliases = [], authorizers = [] } = settings;
+  const { trustDomainAliases = [], authorizers = [], federation = [] } = settings;
   demand(
     JSON.stringify(trustDomainAliases) === JSON.stringify(list(written['trustDomainAliases'])),
     'trustDomainAliases other than written',
   );
+  const federated = list(written['federation']).map(mapping);
+  demand(federated.length === federation.length, 'a trust domain more or less than written');
+  for (const [index, { trustDomain, url, profile }] of federation.entries()) {
+    const fields = federated[index] ?? {};
+    knows(fields, FEDERATED);
+    demand(trustDomain === fields['trustDomain'], 'a trust domain of another name');
+    demand(/^https:\/\/[^@/]+\//u.test(url), 'a bundle comes from an unproven place');
+    const proof = mapping(fields['bundleEndpointProfile']);
+    demand(profile.type === proof['type'], 'an endpoint proves itself otherwise than written');
+  }
   const providers = list(written['extensionProviders']).map(mapping);
   demand(authorizers.length === providers.length, 'an authorizer more or less than written');
   for (const [index, provider] of providers.entries()) {
