@@ -216,7 +216,7 @@ describe('sources', () => {
     expect(deny.typed_config.rules).toEqual({
       action: 'DENY',
       policies: {
-        'countersign-federation[ended]': {
+        'countersign-federation[other]': {
           permissions: [any],
           principals: [named({ prefix: 'spiffe://other/' })],
         },

@@ -63,11 +63,9 @@ interface Hearing {
   readonly shown: readonly string[];
 }
 
-type Outcome = Pick<Decision, 'verdict' | 'decidedBy'> & {
+type Outcome = Pick<Decision, 'verdict' | 'decidedBy' | 'ended'> & {
   readonly judge: Judge | undefined;
   readonly cutOffBy?: QuarantineRule;
-  /** Why no policy was asked. */
-  readonly ended?: string;
 };
 
 /**
@@ -128,17 +126,13 @@ export class Evaluator {
     return {
       verdict: outcome.verdict,
       decidedBy: outcome.decidedBy,
-      ...(outcome.cutOffBy && { quarantine: outcome.cutOffBy.entry }),
+      ...unaskedBy(outcome),
       get reason(): string {
         return reason();
       },
       // Whom the authorizer refuses, the other filters never see.
       audited: refused ? [] : all(enforced.audit, hearing).map(({ ref }) => ref),
-      shadow: would && {
-        verdict: would.verdict,
-        decidedBy: would.decidedBy,
-        ...(would.cutOffBy && { quarantine: would.cutOffBy.entry }),
-      },
+      shadow: would && { verdict: would.verdict, decidedBy: would.decidedBy, ...unaskedBy(would) },
       get nearest(): Decision['nearest'] {
         return nearest();
       },
@@ -167,7 +161,8 @@ export class Evaluator {
     { anyAllow }: Bench,
     nearest: Decision['nearest'],
   ): string {
-    if (ended !== undefined) return ended;
+    if (ended !== undefined)
+      return `the trust domain ${ended} is not trusted any more: there is no bundle of it`;
     if (cutOffBy !== undefined) {
       return `denied by quarantine ${cutOffBy.entry} (${describeCallers(cutOffBy.callers)}): ${cutOffBy.reason}`;
     }
@@ -245,6 +240,11 @@ function benchOf(
     allow: indexed(allow),
     ...{ rules: { custom, deny, allow, open }, anyAllow },
   };
+}
+
+/** What decided before any policy was asked. */
+function unaskedBy({ ended, cutOffBy }: Outcome): Pick<Decision, 'ended' | 'quarantine'> {
+  return { ...(ended !== undefined && { ended }), ...(cutOffBy && { quarantine: cutOffBy.entry }) };
 }
 
 /** The first rule that matches. */

@@ -26,6 +26,7 @@ export {
 export { describeRule } from './describe-rule.ts';
 export { parseTime } from './validity.ts';
 export { couldNotTell } from './unsaid.ts';
+export { endedName } from './ended.ts';
 export { evaluate, Evaluator } from './evaluate.ts';
 export type { JwtAuthnFilter } from './authn/envoy-jwt-types.ts';
 export { compileRequestAuthentications, type CompiledRequestAuthentication } from './authn/envoy-jwt.ts';

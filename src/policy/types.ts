@@ -262,6 +262,8 @@ export interface Decision {
   readonly decidedBy: RuleRef | undefined;
   /** The entry of the quarantine that decided, before any rule of a policy. */
   readonly quarantine?: string;
+  /** The caller's trust domain, where that is what decided: there is no bundle of it any more. */
+  readonly ended?: string;
   /** In words, for an operator. */
   readonly reason: string;
   /** AUDIT rules that matched. */
@@ -272,6 +274,7 @@ export interface Decision {
         readonly verdict: 'ALLOW' | 'DENY';
         readonly decidedBy: RuleRef | undefined;
         readonly quarantine?: string;
+        readonly ended?: string;
       }
     | undefined;
   /** A CUSTOM rule sends the request to an external authorizer first, who may deny whatever this decision says. */

@@ -1,4 +1,5 @@
 import { request } from 'node:https';
+import { connect as plainConnect } from 'node:net';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
 import 'reflect-metadata';
 import {
@@ -154,6 +155,28 @@ describe('what the bundle endpoint serves', () => {
     expect(await fetchBundle('POST')).toMatchObject({ status: 405, body: 'only GET\n' });
     expect(await fetchBundle('HEAD')).toMatchObject({ status: 200, body: '' });
     expect((await fetchBundle('GET', '/elsewhere')).status).toBe(404);
+  });
+
+  it('answers what is too large, and hangs up on what is no TLS', async () => {
+    const answer = await new Promise<number | undefined>((resolve, reject) => {
+      const headers = { 'x-large': 'x'.repeat(9 * 1024) };
+      request({ ...endpoint, headers, rejectUnauthorized: false, agent: false }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      })
+        .once('error', reject)
+        .end();
+    });
+    expect(answer).toBe(431);
+    const plain = await new Promise<string>((resolve) => {
+      const socket = plainConnect(endpoint, () => socket.write('GET / HTTP/1.1\r\n\r\n'));
+      let text = '';
+      socket.on('data', (bytes) => (text += bytes.toString('latin1')));
+      socket.on('close', () => resolve(text));
+      socket.on('error', () => {}); // It closes, whichever way.
+    });
+    expect(plain).not.toContain('HTTP/');
+    expect((await fetchBundle()).status).toBe(200);
   });
 
   it('X-40, B-6, B-7, B-8: a JWK for each root, with nothing that the standards do not know', () => {

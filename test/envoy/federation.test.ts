@@ -139,6 +139,16 @@ describe('two meshes', () => {
           { timeoutMs: 120_000, everyMs: 500 },
         );
       }
+      // The callee's root too: it signs as soon as west had the time to fetch it.
+      await east.mesh.controlPlane.ask('rotate prepare');
+      await waitFor(
+        'the new root of east to sign',
+        async () =>
+          (await east.mesh.controlPlane.tryToAsk('rotate activate')).code === 0 ? true : undefined,
+        { timeoutMs: 60_000, everyMs: 500 },
+      );
+      const signed = load.total;
+      await waitFor('requests below it', () => (load.total > signed + 20 ? true : undefined));
       await waitFor('the former root to leave', async () =>
         (await federationOf(east))[0]?.roots.length === 1 ? true : undefined,
       );

@@ -9,6 +9,8 @@ export interface PolicySet {
   readonly portKnown: boolean;
   /** `td2` is another name of the mesh's trust domain, `td1`. */
   readonly aliases?: boolean;
+  /** Of `td2` there is no bundle any more. */
+  readonly ended?: boolean;
   /** Verify the tokens of end users. `$KEYS0`, `$KEYS1`: the issuers' keys, `$KEYS2`: both. */
   readonly authentications?: readonly AuthenticationDocument[];
   /** Whom the workload denies before any policy. `$DIGEST0`: of the certificate of the first SVID. */

@@ -8,6 +8,7 @@ import {
   policiesFor,
   quarantineName,
   renderIssues,
+  endedName,
   ruleName,
   verifiedRequest,
   type AuthorizationPolicy,
@@ -55,6 +56,7 @@ export class EvaluatedSet {
       defaultAction: set.defaultAction,
       authorizers: AUTHORIZERS,
       ...(set.aliases === true && { trustDomainAliases: ['td2'] }),
+      ...(set.ended === true && { endedTrustDomains: ['td2'] }),
     };
     const { documents, authentications = [], quarantine = [] } = inThisRun(set, port);
     this.#quarantine = quarantine;
@@ -105,10 +107,10 @@ export class EvaluatedSet {
     const { verdict, audited, shadow } = decision;
     return {
       verdict,
-      rule: decidedBy(decision),
+      rule: deciding(decision),
       asked: nameOf(asks?.rule),
       audited: nameOf(audited[0]),
-      shadow: shadow && { verdict: shadow.verdict, rule: decidedBy(shadow) },
+      shadow: shadow && { verdict: shadow.verdict, rule: deciding(shadow) },
     };
   }
 
@@ -138,11 +140,14 @@ function answerOf(provider: string, { authorizer = 'ALLOW' }: Asked): 'ALLOW' | 
   return provider === 'open' ? 'ALLOW' : authorizer;
 }
 
-function decidedBy({
-  decidedBy: rule,
+/** What Envoy says decided. */
+function deciding({
+  decidedBy,
+  ended,
   quarantine,
-}: Pick<Decision, 'decidedBy' | 'quarantine'>): string | undefined {
-  return quarantine === undefined ? nameOf(rule) : quarantineName({ entry: quarantine });
+}: Pick<Decision, 'decidedBy' | 'ended' | 'quarantine'>): string | undefined {
+  if (ended !== undefined) return endedName(ended);
+  return quarantine === undefined ? nameOf(decidedBy) : quarantineName({ entry: quarantine });
 }
 
 function nameOf(rule: RuleRef | undefined): string | undefined {

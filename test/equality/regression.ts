@@ -38,6 +38,7 @@ interface File {
   readonly portKnown?: boolean;
   readonly aliases?: boolean;
   readonly quarantine?: PolicySet['quarantine'];
+  readonly ended?: boolean;
   /** `jwtRules` of a document each. */
   readonly authentications?: readonly (readonly Readonly<Record<string, unknown>>[])[];
   /** A document, or its spec alone, of the policy `p<index>` in namespace `a`. */
@@ -65,6 +66,7 @@ function readFile({ name, policies, cases, authentications, ...file }: File): Re
       portKnown: file.portKnown ?? false,
       aliases: file.aliases ?? false,
       ...(file.quarantine && { quarantine: file.quarantine }),
+      ended: file.ended ?? false,
       ...(authentications && { authentications: authentications.map(asAuthentication) }),
       documents: policies.map((policy, index) => ('kind' in policy ? policy : asDocument(policy, index))),
     },

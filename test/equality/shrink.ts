@@ -117,6 +117,7 @@ function smallerSet(set: PolicySet): PolicySet[] {
       without(spec.jwtRules ?? []).map((jwtRules) => ({ ...document, spec: { jwtRules } })),
     ).map((authentications) => ({ ...set, authentications })),
     ...(set.aliases === true ? [{ ...set, aliases: false }] : []),
+    ...(set.ended === true ? [{ ...set, ended: false }] : []),
     ...(set.defaultAction === 'allow' ? [{ ...set, defaultAction: 'deny' as const }] : []),
     ...inside(set.documents, smallerDocument).map((documents) => ({ ...set, documents })),
   ];

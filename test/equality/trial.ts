@@ -134,6 +134,7 @@ export function render({ pair, evaluator, envoy }: Mismatch, replay: string | un
     ...(set.defaultAction === 'allow' && { defaultAction: 'allow' }),
     ...(set.portKnown && { portKnown: true }),
     ...(set.aliases === true && { aliases: true }),
+    ...(set.ended === true && { ended: true }),
     ...(set.authentications && { authentications: set.authentications.map(({ spec }) => spec.jwtRules) }),
     policies: set.documents,
     cases: [{ asked: told(asked), verdict: told(envoy) }],

@@ -146,6 +146,7 @@ function setOf(protocol: PolicySet['protocol'], provider: string): fc.Arbitrary<
     defaultAction: fc.constantFrom('deny', 'deny', 'allow'),
     portKnown: fc.boolean(),
     aliases: fc.constantFrom(false, false, true),
+    ended: fc.constantFrom(false, false, false, true),
     ...(protocol === 'http' && {
       authentications: fc.oneof(
         { weight: 3, arbitrary: fc.constant([]) },
