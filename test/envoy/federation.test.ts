@@ -206,6 +206,14 @@ describe('two meshes', () => {
       (keeps.statuses.get(403) ?? 0) > 0 ? true : undefined,
     );
     await keeps.stop();
+    await waitFor('the access log', () =>
+      east.mesh
+        .envoy(cart)
+        .accessLog()
+        .some(({ denied_by: by }) => by === 'countersign-federation[west.example]')
+        ? true
+        : undefined,
+    );
     expect((await east.mesh.call(local)).status).toBe(200);
     expect(await federationOf(east)).toEqual([]);
     const changes = east.mesh.controlPlane
