@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { controlPlaneCommand } from '../../cmd/control-plane/command.ts';
+import { settingsOf } from '../../cmd/control-plane/mesh-config.ts';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { KubeObject } from '../cluster/api-client.ts';
 import { chart, helm, namespace, only, render, type Values } from './chart.ts';
@@ -26,6 +27,8 @@ const everything: Values = {
     pullSecrets: ['key'],
   },
   serverNames: ['countersign.example'],
+  meshConfig: { federation: [], trustDomainAliases: ['former.example'] },
+  bundleEndpoint: { enabled: true, profile: 'https_web', secretName: 'endpoint' },
   bindAddress: '[::]',
   resources: { requests: { cpu: 1 }, limits: { memory: '2Gi' } },
   extraArgs: ['--token-issuer=https://issuer.example'],
@@ -88,6 +91,10 @@ describe('the chart', () => {
     for (const [objects, ports] of [
       [await render({ webhook: { enabled: false } }), { 'grpc-xds': 15_012, 'http-admin': 15_014 }],
       [preset, { 'grpc-xds': 15_012, 'http-admin': 15_014, 'https-webhook': 15_017 }],
+      [
+        await render({ bundleEndpoint: { enabled: true } }),
+        { 'grpc-xds': 15_012, 'http-admin': 15_014, 'https-webhook': 15_017, 'https-bundle': 8_443 },
+      ],
     ] as const) {
       const listens = podOf(objects).containers[0].args.filter((arg) => /:\d+$/u.test(arg));
       expect(listens.map((arg) => Number(arg.split(':').at(-1)))).toEqual(Object.values(ports));
@@ -104,8 +111,37 @@ describe('the chart', () => {
       };
       const named = policy.ingress.flatMap((rule) => rule.ports.map(({ port }) => port));
       for (const port of named) expect(Object.keys(ports)).toContain(port);
-      expect(named.includes('https-webhook')).toBe('https-webhook' in ports);
+      for (const port of ['https-webhook', 'https-bundle']) expect(named.includes(port)).toBe(port in ports);
     }
+  });
+
+  it('gives the control plane the configuration of the mesh as a file that it takes', () => {
+    const map = only(full, 'ConfigMap', 'countersign-mesh');
+    const [file = ''] = Object.keys(map['data'] as object);
+    const { settings, issues } = settingsOf((map['data'] as Record<string, string>)[file] ?? '', {
+      stated: {},
+      preset: { trustDomain: 'cluster.local', rootNamespace: 'countersign-system', defaultAction: 'deny' },
+    });
+    expect({ issues, settings }).toMatchObject({
+      issues: [],
+      settings: { trustDomainAliases: ['former.example'] },
+    });
+    const [{ args }] = podOf(full).containers;
+    expect(args).toContain(`--mesh-config=/etc/countersign/mesh/${file}`);
+    expect(only(full, 'Deployment')).toMatchObject({
+      spec: {
+        template: { spec: { volumes: [{}, { configMap: { name: map.metadata.name } }, { secret: {} }] } },
+      },
+    });
+    expect(preset.map(({ kind }) => kind)).not.toContain('ConfigMap');
+  });
+
+  it.each([
+    [{ profile: 'https_web' }, 'secretName'],
+    [{ profile: 'https_spiffe', secretName: 'endpoint' }, 'secretName'],
+    [{ profile: 'http' }, 'profile'],
+  ])('refuses a bundle endpoint that is %j', async (bundleEndpoint, field) => {
+    await expect(render({ bundleEndpoint: { enabled: true, ...bundleEndpoint } })).rejects.toThrow(field);
   });
 
   it('lets any address reach the webhook: the API server is no pod that a NetworkPolicy could select', () => {
