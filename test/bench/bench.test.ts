@@ -17,7 +17,7 @@ describe('the bench, in a tiny size', () => {
 
   it(
     'measures every row and its limit, prints the table and writes the JSON',
-    { timeout: 120_000 },
+    { timeout: 240_000 },
     async () => {
       const json = join(folder, 'rows.json');
       const args = [main, '--quick', '--sidecars', '5', '--json', json];
@@ -30,6 +30,7 @@ describe('the bench, in a tiny size', () => {
         'csr',
         'csr-grpc',
         'csr-grpc-bare',
+        'csr-processes',
         'policy-compile',
         'policy-change-compile',
         'evaluate',
@@ -47,6 +48,8 @@ describe('the bench, in a tiny size', () => {
         'policy-change-cpu',
         'memory-resident',
         'memory-heap',
+        'renewal-busy-p50',
+        'renewal-busy-p99',
         'apply-p50',
         'apply-p99',
         'apply-accepted-p50',
@@ -82,7 +85,7 @@ describe('the bench, in a tiny size', () => {
     const wrong = await run(process.execPath, [main, '--only', 'latency']);
     expect(wrong.code).toBe(2);
     expect(wrong.stderr).toContain(
-      '--only latency: there are sds, csr, csr-grpc, policy-compile, policy-change-compile, evaluate, cold-start,',
+      '--only latency: there are sds, csr, csr-grpc, csr-processes, policy-compile, policy-change-compile, evaluate, cold-start,',
     );
   });
 });

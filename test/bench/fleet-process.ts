@@ -61,7 +61,8 @@ function noteArrival(at: number, bytes: Buffer, atMs: number): void {
   if (awaited === undefined || awaited.atMs.has(at) || !bytes.includes(awaited.text)) return;
   awaited.atMs.set(at, atMs);
   if (awaited.atMs.size === fleet.length) {
-    awaited.all.resolve({ atMs: [...awaited.atMs.values()], message: Buffer.from(bytes) });
+    const inOrder = [...awaited.atMs].toSorted(([a], [b]) => a - b);
+    awaited.all.resolve({ atMs: inOrder.map(([, arrivedMs]) => arrivedMs), message: Buffer.from(bytes) });
   }
 }
 

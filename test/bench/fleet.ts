@@ -46,6 +46,7 @@ export interface Returned {
 }
 
 export interface Arrived {
+  /** In the order of the sidecars. */
   readonly atMs: readonly number[];
   /** What one of them received. */
   readonly message: Uint8Array;

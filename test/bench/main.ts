@@ -6,6 +6,8 @@ import { csrRows, sdsRows } from './issuance.ts';
 import { compileRows, evaluateRows } from './policies.ts';
 import { parseOptions, usage, type BenchOptions, type RowGroup } from './options.ts';
 import { podsRows } from './pods-rows.ts';
+import { processRows } from './process-rows.ts';
+import { renewalRows } from './renewal-rows.ts';
 import { returnRows } from './return-rows.ts';
 import { table, type Row } from './row.ts';
 
@@ -24,6 +26,11 @@ const parts: readonly Part[] = [
     run: (options) => certificateRows(options),
   },
   {
+    groups: ['csr-processes'],
+    title: 'the same of two replicas',
+    run: (options) => processRows(options),
+  },
+  {
     groups: ['policy-compile', 'policy-change-compile'],
     title: 'compiling policies',
     run: ({ size }) => compileRows(size),
@@ -33,6 +40,11 @@ const parts: readonly Part[] = [
     groups: ['cold-start', 'policy-change', 'memory'],
     title: 'a fleet of sidecars against a control plane',
     run: (options) => fleetRows(options, progress),
+  },
+  {
+    groups: ['renewal-busy'],
+    title: 'renewals while newcomers are served',
+    run: (options) => renewalRows(options, progress),
   },
   { groups: ['apply'], title: 'policies at a real API server', run: (options) => applyRows(options) },
   {

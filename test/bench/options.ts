@@ -4,12 +4,14 @@ export const rowGroups = [
   'sds',
   'csr',
   'csr-grpc',
+  'csr-processes',
   'policy-compile',
   'policy-change-compile',
   'evaluate',
   'cold-start',
   'policy-change',
   'memory',
+  'renewal-busy',
   'apply',
   'pods',
   'api-return',
@@ -33,6 +35,8 @@ export interface BenchSize {
   readonly applies: number;
   /** Made at once at a real API server. */
   readonly pods: number;
+  /** Life of the SVIDs whose renewals are timed: they are due at half of it, within a fifth of that. */
+  readonly renewedTtlSeconds: number;
   /** For which the API server is away; and what is asked of it is counted for as long. */
   readonly outageMs: number;
 }
@@ -84,6 +88,8 @@ export function parseOptions(args: readonly string[]): BenchOptions {
         changes: 2,
         applies: 4,
         outageMs: 2_000,
+        // The least that the control plane takes.
+        renewedTtlSeconds: 60,
         pods: sidecars,
       }
     : {
@@ -95,6 +101,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
         changes: 10,
         applies: 200,
         outageMs: 30_000,
+        renewedTtlSeconds: 120,
         pods: 2 * sidecars,
       };
   return { size, only, json: values.json, profile: values.profile };

@@ -25,8 +25,12 @@ const tokenIssuer = 'https://countersign.local';
 const audience = 'countersign';
 
 /** The control plane over a directory, asking for every factor. */
-export async function startControlPlane(folder: string, mesh: BenchMesh): Promise<MeasuredServer> {
-  const source = ['--directory', mesh.directory, '--token-issuer', tokenIssuer];
+export async function startControlPlane(
+  folder: string,
+  mesh: BenchMesh,
+  flags: readonly string[] = [],
+): Promise<MeasuredServer> {
+  const source = ['--directory', mesh.directory, '--token-issuer', tokenIssuer, ...flags];
   return await startOver(source, folder, mesh);
 }
 
@@ -34,7 +38,7 @@ export async function startControlPlane(folder: string, mesh: BenchMesh): Promis
 export async function startControlPlaneInCluster(
   kubeconfig: string,
   folder: string,
-  mesh: BenchMesh,
+  mesh: Pick<BenchMesh, 'workloads'>,
 ): Promise<MeasuredServer> {
   return await startOver(['--kubeconfig', kubeconfig], folder, mesh);
 }
@@ -43,7 +47,7 @@ export async function startControlPlaneInCluster(
 async function startOver(
   source: readonly string[],
   folder: string,
-  mesh: BenchMesh,
+  mesh: Pick<BenchMesh, 'workloads'>,
 ): Promise<MeasuredServer> {
   const dataDir = join(folder, 'data');
   const port = await freePort();
