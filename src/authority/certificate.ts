@@ -8,9 +8,11 @@ import {
   oid,
   positiveInteger,
   sequence,
+  sizeOf,
   time,
   tlv,
   TRUE,
+  writeHeader,
 } from './der.ts';
 import { algorithmOf, type SignatureAlgorithm } from './signature.ts';
 
@@ -99,8 +101,16 @@ export function leafSubject(issuedAtMs: number, holder: SvidHolder | undefined):
   return sequence(nodePart(holder.node), namePart(NAME.pod, 0x0c, holder.podUid), issued);
 }
 
+/** One attribute: a SET of a SEQUENCE of type and value, written at once, as each leaf has new ones. */
 function namePart(type: Buffer, tag: number, value: string): Buffer {
-  return tlv(0x31, sequence(type, tlv(tag, Buffer.from(value, 'latin1'))));
+  const pair = type.length + sizeOf(value.length);
+  const out = Buffer.allocUnsafe(sizeOf(sizeOf(pair)));
+  let at = writeHeader(out, 0, 0x31, sizeOf(pair));
+  at = writeHeader(out, at, 0x30, pair);
+  out.set(type, at);
+  at = writeHeader(out, at + type.length, tag, value.length);
+  out.write(value, at, 'latin1');
+  return out;
 }
 
 /** Nodes are few, and hashing one costs as much as all the rest of a subject. */
