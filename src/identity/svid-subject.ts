@@ -21,9 +21,18 @@ export function isPodUid(text: string): boolean {
   return POD_UID.test(text);
 }
 
+/** Certificates of one second have all but the milliseconds in common. */
+let lastSecond = { second: NaN, digits: '' };
+
 /** UTC with milliseconds, of fixed width: `20261122104812.345Z`. @param atMs ms since the epoch, up to the year 9999 */
 export function issueStamp(atMs: number): string {
-  return new Date(atMs).toISOString().replaceAll(/[-:T]/g, '');
+  const second = Math.floor(atMs / 1_000);
+  if (second !== lastSecond.second) {
+    const digits = new Date(second * 1_000).toISOString().slice(0, -5).replaceAll(/[-:T]/g, '');
+    lastSecond = { second, digits };
+  }
+  const milliseconds = Math.floor(atMs - second * 1_000);
+  return `${lastSecond.digits}.${String(milliseconds).padStart(3, '0')}Z`;
 }
 
 /** What stands for a node: peers need not read its name. 16 hex digits. */
