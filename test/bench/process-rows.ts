@@ -56,6 +56,9 @@ export async function processRows({ size }: BenchOptions): Promise<readonly Row[
     };
     const first = await replica('first', pods.slice(0, callersOfEach));
     const second = await replica('second', pods.slice(callersOfEach));
+    if (first.server.target.authorities !== second.server.target.authorities) {
+      throw new Error('the replicas do not share a root');
+    }
     return [await measure(first, second, size)];
   } finally {
     for (const close of closers.toReversed()) await close();
