@@ -16,7 +16,9 @@ describe('credentialsOf', () => {
     [['abc'], undefined],
     [['Basic abc'], undefined],
     [['Bearer '], undefined],
+    [['Bearer   abc'], 'abc'],
     [['Bearer a b'], undefined],
+    [['Bearerabc'], undefined],
     [['Bearer a', 'Bearer b'], undefined],
   ])('reads %j as the bearer %j', (values, bearer) => {
     expect(credentialsOf(withValues(...values), '').bearer).toBe(bearer);

@@ -17,7 +17,7 @@ describe('the bench, in a tiny size', () => {
 
   it(
     'measures every row and its limit, prints the table and writes the JSON',
-    { timeout: 240_000 },
+    { timeout: 400_000 },
     async () => {
       const json = join(folder, 'rows.json');
       const args = [main, '--quick', '--sidecars', '5', '--json', json];
