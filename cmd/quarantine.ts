@@ -43,7 +43,7 @@ export function quarantineCommand(): Command {
     .addCommand(removeCommand());
 }
 
-/** Exit codes: 0 every Envoy enforces it, 1 it is decided and not everybody does yet, 2 it could not be decided. */
+/** Exit codes: 0 every Envoy enforces it, 1 it is in force and something is missing still, 2 it could not be decided. */
 function addCommand(): Command {
   const command = new Command('add')
     .description('deny whoever is named in every Envoy, refuse it identities and end its streams')
@@ -142,10 +142,11 @@ function isEnforced({ proxies, enforced: count, lagging }: QuarantineState): boo
 function tell(state: QuarantineState & { added?: string }, { output }: CommonFlags, done: string): void {
   if (output === 'table') process.stdout.write(`${done}${standing(state)}`);
   else printData(state, output);
-  if (!isEnforced(state) || state.unshared !== '') process.exitCode = 1;
+  if (!isEnforced(state) || state.unshared !== '' || state.not_kept !== '') process.exitCode = 1;
 }
 
-function standing({ proxies, enforced: count, lagging, replicas, unshared }: QuarantineState): string {
+function standing(state: QuarantineState): string {
+  const { proxies, enforced: count, lagging, replicas, unshared, not_kept: unkept } = state;
   const of = replicas > 1 ? ` of ${replicas} replicas` : '';
   const lines = [
     `enforced by ${count}/${proxies} proxies${of}`,
@@ -153,6 +154,7 @@ function standing({ proxies, enforced: count, lagging, replicas, unshared }: Qua
   ];
   if (unshared !== '')
     lines.push(`IN FORCE ON THIS REPLICA ALONE, until it can be shared: ${printable(unshared)}`);
+  if (unkept !== '') lines.push(`NOT WRITTEN DOWN: ${printable(unkept)}`);
   return lines.map((line) => `${line}\n`).join('');
 }
 

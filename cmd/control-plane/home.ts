@@ -24,6 +24,8 @@ export interface Home {
   readonly nowMs: () => number;
   /** Why nothing may be dated by the own clock now, for people. Undefined: it may. */
   readonly clockFault: () => string | undefined;
+  /** By what the entries of the quarantine end, ms since the epoch. Undefined: nobody can tell what has ended. */
+  readonly endingMs: () => number | undefined;
   /** Where the root is kept. */
   readonly rootStore: KeyStore;
   /** Resolves when the mesh holds what there is; it is kept so from then on. */

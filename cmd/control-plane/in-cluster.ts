@@ -169,6 +169,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     caSource: caSourceOf(config.ca, api, namespace, witnesses),
     nowMs: () => clock.laterMs(),
     clockFault: () => clock.fault(),
+    endingMs: () => (clock.fault() === undefined ? Date.now() : undefined),
     rootStore: secret,
     streamsChanged: () => statuses?.touch(),
     otherReports: () => reports.others,
@@ -212,7 +213,7 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
         policies: () => source?.policies() ?? [],
         rotation,
         isOurs: (name) => publisher.isOurs(name),
-        quarantine: () => enforcedHere(quarantine.ledger, proxies, streams()),
+        quarantine: () => enforcedHere(quarantine.ledger, proxies, streams(), Date.now()),
         reports,
         identity: leadership.identity,
       });

@@ -36,6 +36,8 @@ export interface QuarantineHandlersParts {
   readonly silent: () => readonly string[];
   readonly unshared: () => string | undefined;
   readonly nowMs: () => number;
+  /** Why nothing may be dated by that clock now. */
+  readonly clockFault: () => string | undefined;
 }
 
 type Handlers = Pick<OperatorHandlers, 'AddQuarantine' | 'ListQuarantine' | 'RemoveQuarantine'>;
@@ -53,6 +55,13 @@ export function quarantineHandlers(parts: QuarantineHandlersParts): Handlers {
         throw new OperatorError(
           'FAILED_PRECONDITION',
           `${subjectInWords(subject)} is in quarantine already, by ${same.name}: ${same.reason}. Remove that entry after adding another with --force, to change its reason or expiry.`,
+        );
+      }
+      const fault = parts.clockFault();
+      if (fault !== undefined && (!request.forever || subject.kind === 'issued-before')) {
+        throw new OperatorError(
+          'FAILED_PRECONDITION',
+          `neither an expiry nor --issued-before can be told here: ${fault}. Give the command to another replica; or cut off by --id, --pod, --node or --certificate and --forever`,
         );
       }
       const entry = await inWords(() =>
@@ -83,6 +92,7 @@ function stateOf(parts: QuarantineHandlersParts): QuarantineState {
     lagging,
     replicas: others().size + 1,
     unshared: unshared() ?? '',
+    not_kept: quarantine.unkept ?? '',
   };
 }
 

@@ -7,7 +7,6 @@ import {
   equal,
   merged,
   nextEnd,
-  QuarantineError,
   rulesFor,
   rulesOfSuspect,
   subjectInWords,
@@ -25,6 +24,8 @@ import type { Witnesses } from './observers.ts';
 
 /** What `/readyz` says while a decision is in force and not kept. */
 const REMARK = 'quarantine';
+/** Nobody can tell whether something has ended: asked again after this. */
+const CLOCK_RETRY_MS = 10_000;
 /** setTimeout's limit is 2^31 - 1 ms; a longer wait is taken in steps. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -46,6 +47,9 @@ export class Quarantine {
   #rules: readonly QuarantineRule[];
   /** What the file holds; undefined: there is none. */
   #kept: Ledger | undefined;
+  #unkept: string | undefined;
+  /** Until somebody says better: nothing that was kept is dropped by a clock that may be wrong. */
+  #endingMs: () => number | undefined = () => undefined;
   #saving: Promise<void> = Promise.resolve();
   #timer: NodeJS.Timeout | undefined;
   #closed = false;
@@ -54,13 +58,12 @@ export class Quarantine {
     this.#options = options;
     this.#file = file;
     this.#kept = kept;
-    this.#ledger = current(kept ?? EMPTY, options.nowMs());
+    this.#ledger = kept ?? EMPTY;
     this.#rules = rulesFor(this.#ledger);
     options.metrics.quarantine.set(this.#ledger.entries.length);
-    this.#schedule();
   }
 
-  /** @throws Error where the file is damaged: whom it named must not be let in */
+  /** Nothing ends before `useClock`. @throws Error where the file is damaged: whom it named must not be let in */
   static async open(options: QuarantineOptions): Promise<Quarantine> {
     const file = join(options.dataDir, 'quarantine.json');
     return new Quarantine(options, file, await readLedger(file));
@@ -74,6 +77,25 @@ export class Quarantine {
   /** Whether an earlier run of this replica wrote it down. */
   get isKept(): boolean {
     return this.#kept !== undefined;
+  }
+
+  /** Why what is in force may be lost with a restart, for people; undefined: it is written down. */
+  get unkept(): string | undefined {
+    return this.#unkept;
+  }
+
+  /** From now on entries end by it. @param endingMs ms since the epoch; undefined while nobody can tell */
+  useClock(endingMs: () => number | undefined): void {
+    this.#endingMs = endingMs;
+    // Where nothing has ended there is nothing to write either: see `isKept`.
+    if (this.current(this.#ledger) === this.#ledger) this.#schedule();
+    else this.#look();
+  }
+
+  /** Without what has ended. */
+  current(ledger: Ledger): Ledger {
+    const nowMs = this.#endingMs();
+    return nowMs === undefined ? ledger : current(ledger, nowMs);
   }
 
   entryAgainst(suspect: Suspect): Entry | undefined {
@@ -94,7 +116,7 @@ export class Quarantine {
     };
   }
 
-  /** @throws QuarantineError `too-many`, `not-kept` */
+  /** Resolves when it is written down, or `unkept` says why it is not. @throws QuarantineError `too-many` */
   async add(decision: Omit<Entry, 'name' | 'addedAtMs'>): Promise<Entry> {
     const name = `q-${randomBytes(5).toString('hex')}`;
     const entry: Entry = { name, ...decision, addedAtMs: this.#options.nowMs() };
@@ -102,12 +124,12 @@ export class Quarantine {
     return entry;
   }
 
-  /** @throws QuarantineError `entry-unknown`, `not-kept` */
+  /** As `add`. @throws QuarantineError `entry-unknown` */
   async remove(name: string, by: string): Promise<void> {
     await this.#change(without(this.#ledger, name, this.#options.nowMs()), by);
   }
 
-  /** Takes over what another replica knows. @param from for the audit log @throws QuarantineError `not-kept` */
+  /** Takes over what another replica knows. @param from for the audit log */
   async follow(other: Ledger, from: string): Promise<void> {
     await this.#change(merged(this.#ledger, other), from);
   }
@@ -121,7 +143,7 @@ export class Quarantine {
 
   async #change(next: Ledger, actor: string): Promise<void> {
     const before = this.#ledger;
-    const now = current(next, this.#options.nowMs());
+    const now = this.current(next);
     if (!equal(before, now)) {
       this.#ledger = now;
       this.#rules = rulesFor(now);
@@ -132,45 +154,39 @@ export class Quarantine {
     await this.#save();
   }
 
-  /** Tries again with the next change, or a minute later. */
+  /** Never rejects: see `unkept`. Tries again with the next change, or a minute later. */
   async #save(): Promise<void> {
-    const { log, remark } = this.#options;
     const before = this.#saving;
-    const turn = (async (): Promise<void> => {
+    this.#saving = (async (): Promise<void> => {
       await before;
+      const { log, remark } = this.#options;
       const ledger = this.#ledger;
       if (this.#kept !== undefined && equal(this.#kept, ledger)) return;
       try {
         await writeLedger(this.#file, ledger);
-      } catch (cause) {
-        const why = reasonOf(cause);
-        throw new QuarantineError(
-          'not-kept',
-          `it is in force here, and lost with a restart: ${this.#file} cannot be written: ${why}; it is tried again every minute`,
-          { cause },
-        );
+        this.#kept = ledger;
+        this.#unkept = undefined;
+      } catch (error) {
+        this.#unkept = `what was decided is in force, and lost with a restart of a control plane that no other replica can tell: ${this.#file} cannot be written: ${reasonOf(error)}; it is tried again every minute`;
+        log.error({ err: error }, 'what was decided about the quarantine is in force until a restart');
+        this.#schedule(60_000);
       }
-      this.#kept = ledger;
-      remark(REMARK, undefined);
+      remark(REMARK, this.#unkept);
     })();
-    this.#saving = turn.catch((error: unknown) => {
-      remark(REMARK, error instanceof Error ? error.message : String(error));
-      log.error({ err: error }, 'what was decided about the quarantine is in force until a restart');
-      this.#schedule(60_000);
-    });
-    await turn;
+    await this.#saving;
   }
 
   #schedule(atMostMs: number = LONGEST_TIMER_MS): void {
     clearTimeout(this.#timer);
     const end = nextEnd(this.#ledger);
     if (this.#closed || (end === undefined && atMostMs === LONGEST_TIMER_MS)) return;
-    const waitMs = Math.max(0, (end ?? Infinity) - this.#options.nowMs());
+    const nowMs = this.#endingMs();
+    const waitMs = nowMs === undefined ? CLOCK_RETRY_MS : Math.max(0, (end ?? Infinity) - nowMs);
     this.#timer = setTimeout(() => this.#look(), Math.min(waitMs, atMostMs)).unref();
   }
 
   #look(): void {
-    this.#change(this.#ledger, 'expiry').catch(() => {}); // Told where it is saved.
+    void this.#change(this.#ledger, 'expiry');
     this.#schedule();
   }
 

@@ -17,7 +17,7 @@ export function quarantineObject(
     namespace,
     own: () => quarantine.ledger,
     follow: async (ledger) => await quarantine.follow(ledger, object.description),
-    nowMs: Date.now,
+    current: (ledger) => quarantine.current(ledger),
     monotonicMs: () => performance.now(),
     random: Math.random,
     onTrouble: (why, error) => {

@@ -5,6 +5,7 @@ import { DirectorySource } from '../../src/sources/directory/index.ts';
 import type { Home, HomeOptions } from './home.ts';
 import { caFiles } from './own-ca.ts';
 import { reportProblems } from './problems.ts';
+import { slowClock } from './slow-clock.ts';
 
 const defaultTokenIssuer = 'https://countersign.local';
 
@@ -48,6 +49,7 @@ export async function openStandalone(directory: string, options: HomeOptions): P
     nowMs,
     // Nobody else says what time it is.
     clockFault: () => undefined,
+    endingMs: slowClock(nowMs, () => performance.now()),
     quarantineUnshared: () => undefined,
     otherReports: () => new Map(),
     silentReplicas: () => [],

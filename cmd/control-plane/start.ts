@@ -101,6 +101,7 @@ async function wire(
   const home = await (directory === undefined
     ? openInCluster(homeOptions)
     : openStandalone(directory, homeOptions));
+  quarantine.useClock(() => home.endingMs());
   const { issuer, rootStore, caSource } = home;
   const attestor = new CutOffAttestor({
     inner: home.attestor,
@@ -141,7 +142,7 @@ async function wire(
     witnesses,
     closers,
   );
-  closers.push(enforceQuarantine(quarantine, { proxies, attestor, log }));
+  closers.push(enforceQuarantine(quarantine, { proxies, attestor, log, nowMs }));
 
   await home.fill();
   closers.push(followIssuers(mesh, keys, witnesses));
@@ -257,11 +258,12 @@ async function wire(
         quarantine,
         mesh,
         trustDomain,
-        enforcedHere: () => enforcedHere(quarantine.ledger, proxies, streams()),
+        enforcedHere: () => enforcedHere(quarantine.ledger, proxies, streams(), nowMs()),
         others: () => home.otherReports(),
         silent: () => home.silentReplicas(),
         unshared: () => home.quarantineUnshared(),
         nowMs,
+        clockFault,
       }),
     }),
     onError: (error) => log.error({ err: error }, 'an operator call failed'),

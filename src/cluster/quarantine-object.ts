@@ -6,15 +6,7 @@ import {
   type ApiServer,
   type Fields,
 } from '../kubernetes/index.ts';
-import {
-  current,
-  EMPTY,
-  equal,
-  merged,
-  parseLedger,
-  serializeLedger,
-  type Ledger,
-} from '../quarantine/index.ts';
+import { EMPTY, equal, merged, parseLedger, serializeLedger, type Ledger } from '../quarantine/index.ts';
 import { pause } from './pause.ts';
 
 const NAME = 'countersign-quarantine';
@@ -26,10 +18,10 @@ export interface QuarantineObjectOptions {
   readonly namespace: string;
   /** What is in force on this replica. */
   readonly own: () => Ledger;
-  /** Takes over what the others know. */
+  /** Takes over what the others know. Never rejects: what cannot be written down here can be shared all the same. */
   readonly follow: (ledger: Ledger) => Promise<void>;
-  /** ms since the epoch. */
-  readonly nowMs: () => number;
+  /** Without what has ended. */
+  readonly current: (ledger: Ledger) => Ledger;
   readonly monotonicMs: () => number;
   readonly random: () => number;
   /** What stands in the way of sharing has changed; undefined: nothing does. */
@@ -96,7 +88,8 @@ export class QuarantineObject {
       const woken = new AbortController();
       this.#wake = (): void => woken.abort();
       failures = (await this.#settle(signal)) ? 0 : failures + 1;
-      // Also when nothing failed: what ends is dropped, and what somebody changed by hand is put right.
+      // Also when nothing failed, should a change have escaped the watch. What has ended is not written for its own
+      // sake: it stays in the object until something else is decided.
       const waitMs = failures === 0 ? 30_000 : Math.min(10_000, 250 * 2 ** Math.min(failures, 10));
       await pause(waitMs * (0.5 + this.#options.random() / 2), AbortSignal.any([signal, woken.signal]));
     }
@@ -135,9 +128,9 @@ export class QuarantineObject {
 
   /** What is to be written; undefined: the object holds all that is in force here. */
   #missing(): Ledger | undefined {
-    const nowMs = this.#options.nowMs();
-    const found = current(this.#held?.ledger ?? EMPTY, nowMs);
-    const all = current(merged(found, this.#options.own()), nowMs);
+    const { current, own } = this.#options;
+    const found = current(this.#held?.ledger ?? EMPTY);
+    const all = current(merged(found, own()));
     return equal(merged(found, EMPTY), all) ? undefined : all;
   }
 

@@ -88,6 +88,7 @@ export interface QuarantineState {
   readonly lagging: readonly string[];
   readonly replicas: number;
   readonly unshared: string;
+  readonly not_kept: string;
 }
 
 export interface AddQuarantineResponse extends QuarantineState {

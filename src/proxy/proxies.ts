@@ -69,6 +69,14 @@ export class Proxies {
     return keeper === undefined || svid === undefined ? undefined : { svid, renewAtMs: keeper.renewAtMs };
   }
 
+  /** The connected workloads that hold such an SVID. */
+  holding(isSuch: (svid: IssuedSvid) => boolean): readonly Workload[] {
+    return [...this.#byPod.values()].flatMap(({ workload, keeper, proofs }) => {
+      const held = keeper.peek();
+      return held !== undefined && proofs.size > 0 && isSuch(held) ? workload : [];
+    });
+  }
+
   /** Whether a name is the SPIFFE ID of this connected pod. */
   isOwnId(pod: ObjectKey, name: string): boolean {
     return this.#byPod.get(pod)?.workload.id.uri === name;

@@ -3,8 +3,6 @@ export type QuarantineErrorCode =
   | 'entry-invalid'
   | 'entry-unknown'
   | 'too-many'
-  /** It is in force, and cannot be written down. */
-  | 'not-kept'
   /** What was kept cannot be read. */
   | 'ledger-malformed';
 

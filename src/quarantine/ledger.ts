@@ -1,10 +1,13 @@
 import { QuarantineError } from './errors.ts';
-import type { Entry, Ledger, Removal } from './types.ts';
+import { serializeLedger } from './stored.ts';
+import type { Entry, Ledger, Removal, Subject } from './types.ts';
 
 export const EMPTY: Ledger = { entries: [], removals: [] };
 
 /** More are decisions that policies should make. */
 export const MAX_ENTRIES = 1_000;
+/** As it is kept. A ConfigMap takes 1 MiB; the rest is for what other replicas decide at the same time. */
+export const MAX_BYTES: number = 768 * 1_024;
 const YEAR_MS = 365 * 24 * 3_600_000;
 
 /** @throws QuarantineError `too-many` */
@@ -15,7 +18,15 @@ export function withEntry(ledger: Ledger, entry: Entry): Ledger {
       `there are ${MAX_ENTRIES} entries, which is the most that there may be: remove some, or cut off more by one entry (--node, --issued-before)`,
     );
   }
-  return merged(ledger, { entries: [entry], removals: [] });
+  const next = merged(ledger, { entries: [entry], removals: [] });
+  const bytes = Buffer.byteLength(serializeLedger(next));
+  if (bytes > MAX_BYTES) {
+    throw new QuarantineError(
+      'too-many',
+      `with this one, the ${next.entries.length} entries and the names of ${next.removals.length} removed ones would take ${bytes} bytes, and may take ${MAX_BYTES}: give a shorter reason, remove some, or cut off more by one entry (--node, --issued-before)`,
+    );
+  }
+  return next;
 }
 
 /** @throws QuarantineError `entry-unknown` */
@@ -61,6 +72,21 @@ export function nextEnd({ entries, removals }: Ledger): number | undefined {
     ...removals.map(({ untilMs }) => untilMs),
   ];
   return ends.length === 0 ? undefined : Math.min(...ends);
+}
+
+/** Without entries about a time that the clock is behind: what is issued before it is denied like what it replaces. */
+export function reached({ entries, removals }: Ledger, nowMs: number): Ledger {
+  return { entries: entries.filter(({ subject }) => !isAhead(subject, nowMs)), removals };
+}
+
+/** When the clock reaches the first of those times; undefined: it is behind none. */
+export function nextReached({ entries }: Ledger, nowMs: number): number | undefined {
+  const times = entries.flatMap(({ subject }) => (isAhead(subject, nowMs) ? subject.atMs : []));
+  return times.length === 0 ? undefined : Math.min(...times);
+}
+
+function isAhead(subject: Subject, nowMs: number): subject is Subject & { readonly kind: 'issued-before' } {
+  return subject.kind === 'issued-before' && subject.atMs > nowMs;
 }
 
 export function equal(a: Ledger, b: Ledger): boolean {

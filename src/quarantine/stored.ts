@@ -7,9 +7,9 @@ const NAME = /^q-[0-9a-f]{10}$/;
 export const MAX_REASON = 256;
 type Fields = Readonly<Record<string, unknown>>;
 
-/** JSON, as it is kept in a file and between replicas. */
+/** JSON, as it is kept in a file and between replicas, in as few bytes as it takes: see `MAX_BYTES`. */
 export function serializeLedger({ entries, removals }: Ledger): string {
-  return `${JSON.stringify({ version: VERSION, entries, removals }, undefined, 2)}\n`;
+  return `${JSON.stringify({ version: VERSION, entries, removals })}\n`;
 }
 
 /** @throws QuarantineError `ledger-malformed`: nothing of it counts, as what is missing cannot be told */
