@@ -1,6 +1,7 @@
 import { isIP } from 'node:net';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { SpiffeId } from '../src/identity/index.ts';
+import { rulesOfSuspect } from '../src/quarantine/index.ts';
 import {
   couldNotTell,
   type MeshSettings,
@@ -14,7 +15,7 @@ import {
   type Request,
   type Unsaid,
 } from '../src/policy/index.ts';
-import { readCertificate, readQuarantine, undecidedEntry } from './authz-quarantine.ts';
+import { entryAboutTarget, readCertificate, readQuarantine, undecidedEntry } from './authz-quarantine.ts';
 import type { AuthzInput } from './authz-input.ts';
 import {
   addAuthzOptions,
@@ -96,12 +97,24 @@ export function authzCheckCommand(): Command {
     const settings = await settingsOf(flags);
     const input = await readPolicies(flags, settings);
     const target = { namespace: flags.to.namespace, labels: labelsOf(flags, input, settings) };
-    const quarantine = flags.quarantine === undefined ? [] : await readQuarantine(flags.quarantine);
+    const listed = flags.quarantine === undefined ? [] : await readQuarantine(flags.quarantine);
+    const name = `${flags.to.namespace}/${flags.to.name}`;
+    const pod = input.pods.get(name);
+    const about = entryAboutTarget(listed, { ...flags.to, pod, trustDomain: settings.trustDomain });
+    const quarantine =
+      about?.certain === true
+        ? rulesOfSuspect({ name: about.rule.entry, reason: about.rule.reason })
+        : listed.map(({ rule }) => rule);
     const decision = judge(input, target, request, { settings, nowMs: Date.now, quarantine });
     const open = undecidedEntry(quarantine, request, decision);
     if (open !== undefined) {
       throw new Error(
         `could not tell: ${open} of the quarantine looks at the caller's certificate; give it by --from-certificate`,
+      );
+    }
+    if (decision.verdict === 'ALLOW' && about !== undefined && !about.certain) {
+      throw new Error(
+        `could not tell: ${about.rule.entry} of the quarantine may be about ${name} itself, which would then deny everybody; give its Pod in -f as kubectl get pod -o yaml prints it, with its UID, node and service account`,
       );
     }
     if (flags.output === 'table') process.stdout.write(inWords(decision, request.authorizerSays));

@@ -23,6 +23,10 @@ export interface Finding extends Issue {
 export interface InputPod {
   readonly namespace: string;
   readonly labels: Readonly<Record<string, string>>;
+  readonly serviceAccount: string;
+  /** Where the manifest is of a pod that is there, as kubectl get prints it. */
+  readonly uid: string | undefined;
+  readonly nodeName: string | undefined;
 }
 
 /** A document of the policy language, of any kind. */
@@ -149,6 +153,11 @@ function ofProblem({ file, line, field, message }: ManifestProblem): Finding {
   return { severity: 'error', file, line, path: field, message, object: '' };
 }
 
+/** @returns undefined for what is no text, or an empty one */
+function textOf(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
 function addPod({ value }: Manifest, pods: Map<string, InputPod>): void {
   const metadata = mapping(value['metadata']);
   const namespace = metadata['namespace'] ?? 'default';
@@ -156,5 +165,12 @@ function addPod({ value }: Manifest, pods: Map<string, InputPod>): void {
   const labels = Object.entries(mapping(metadata['labels'])).filter(
     (entry): entry is [string, string] => typeof entry[1] === 'string',
   );
-  pods.set(`${namespace}/${metadata['name']}`, { namespace, labels: Object.fromEntries(labels) });
+  const spec = mapping(value['spec']);
+  pods.set(`${namespace}/${metadata['name']}`, {
+    namespace,
+    labels: Object.fromEntries(labels),
+    serviceAccount: textOf(spec['serviceAccountName']) ?? textOf(spec['serviceAccount']) ?? 'default',
+    uid: textOf(metadata['uid']),
+    nodeName: textOf(spec['nodeName']),
+  });
 }

@@ -7,20 +7,28 @@ import {
   type QuarantineRule,
   type Request,
 } from '../src/policy/index.ts';
+import type { InputPod } from './authz-input.ts';
 import { readMappingFile, readSmallFile } from './mapping.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 
+/** An entry of the list. */
+export interface Listed {
+  readonly rule: QuarantineRule;
+  /** Of kind pod: NAMESPACE/NAME; else empty. */
+  readonly pod: string;
+}
+
 /** What `countersign quarantine list -o json` (or yaml) printed. @throws Error where it is something else */
-export async function readQuarantine(file: string): Promise<readonly QuarantineRule[]> {
+export async function readQuarantine(file: string): Promise<readonly Listed[]> {
   const { entries } = await readMappingFile(file, '--quarantine');
-  const rules = Array.isArray(entries)
-    ? entries.map((entry: unknown) => ruleOf({ ...Object(entry) }))
+  const listed = Array.isArray(entries)
+    ? entries.map((entry: unknown) => listedOf({ ...Object(entry) }))
     : undefined;
-  if (rules === undefined || rules.includes(undefined)) {
+  if (listed === undefined || listed.includes(undefined)) {
     throw new Error(`--quarantine: ${file} is not what countersign quarantine list -o json prints`);
   }
-  return rules.filter((rule) => rule !== undefined);
+  return listed.filter((each) => each !== undefined);
 }
 
 /** The first certificate of a PEM file. @throws Error where there is none */
@@ -54,11 +62,58 @@ export function undecidedEntry(
   })?.entry;
 }
 
-function ruleOf(entry: Fields): QuarantineRule | undefined {
-  const { name, reason } = entry;
+/** The called workload. `pod`: undefined where the manifests do not have it. */
+export interface Target {
+  readonly namespace: string;
+  readonly name: string;
+  readonly pod: InputPod | undefined;
+  readonly trustDomain: string;
+}
+
+/**
+ * Whether the called workload is in quarantine itself, and so denies everybody.
+ * @returns the first entry that is about it; with none, the first that may be: the manifests do not say
+ */
+export function entryAboutTarget(
+  listed: readonly Listed[],
+  target: Target,
+): { readonly rule: QuarantineRule; readonly certain: boolean } | undefined {
+  const told = listed.map((each) => ({ rule: each.rule, certain: isAbout(each, target) }));
+  const { rule, certain = false } =
+    told.find((each) => each.certain === true) ?? told.find((each) => each.certain === undefined) ?? {};
+  return rule && { rule, certain };
+}
+
+/** As the control plane decides it of a pod that it knows. Undefined: it cannot be told. */
+function isAbout(
+  { rule: { callers }, pod: named }: Listed,
+  { namespace, name, pod, trustDomain }: Target,
+): boolean | undefined {
+  switch (callers.kind) {
+    case 'id': {
+      const ids = `spiffe://${trustDomain}/ns/${namespace}/sa/`;
+      if (pod !== undefined) return callers.uri === `${ids}${pod.serviceAccount}`;
+      return callers.uri.startsWith(ids) ? undefined : false;
+    }
+    case 'pod':
+      if (pod?.uid !== undefined) return callers.uid === pod.uid;
+      return named === `${namespace}/${name}` || named === '' ? undefined : false;
+    case 'node':
+      return pod?.nodeName === undefined ? undefined : callers.node === pod.nodeName;
+    case 'certificate':
+    case 'issued-before':
+    case 'everyone':
+      return false;
+    default:
+      return callers satisfies never;
+  }
+}
+
+function listedOf(entry: Fields): Listed | undefined {
+  const { name, reason, pod } = entry;
   const callers = callersOf(entry);
   if (typeof name !== 'string' || name === '' || typeof reason !== 'string') return undefined;
-  return callers && { entry: name, reason, callers };
+  return callers && { rule: { entry: name, reason, callers }, pod: typeof pod === 'string' ? pod : '' };
 }
 
 function callersOf(entry: Fields): QuarantinedCallers | undefined {

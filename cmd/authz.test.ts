@@ -47,6 +47,20 @@ afterEach(async () => {
 
 const check = (...argv: string[]): Promise<Ran> => runInProcess(authzCheckCommand(), '-f', file, ...argv);
 
+/** Of web, issued a minute before ten. @returns the PEM file */
+async function certificateOf(holder: { podUid: string; node: string }): Promise<string> {
+  const authority = await Authority.open({
+    store: memoryKeyStore(),
+    trustDomain: TrustDomain.parse('cluster.local'),
+    nowMs: () => Date.UTC(2026, 10, 22, 9, 59),
+    svidTtlMs: 3_600_000,
+  });
+  const pem = join(directory, 'web.pem');
+  await writeFile(pem, authority.issue(SpiffeId.parse(web), { holder }).chainPem);
+  authority.close();
+  return pem;
+}
+
 describe('authz check', () => {
   it('says ALLOW with the rule, exit 0', async () => {
     const { out, err, exitCode } = await check('--to', 'shop/cart-0', '--from', web, '--path', '/api/x');
@@ -76,20 +90,12 @@ describe('authz check', () => {
     const open = await check(...asked);
     expect(open).toMatchObject({ out: '', exitCode: 2 });
     expect(open.err).toMatch(/could not tell: q-0000000001 .* --from-certificate/u);
-    const authority = await Authority.open({
-      store: memoryKeyStore(),
-      trustDomain: TrustDomain.parse('cluster.local'),
-      nowMs: () => Date.UTC(2026, 10, 22, 9, 59),
-      svidTtlMs: 3_600_000,
-    });
-    const holder = { podUid: 'uid-1', node: 'node-1' };
-    const pem = join(directory, 'web.pem');
-    await writeFile(pem, authority.issue(SpiffeId.parse(web), { holder }).chainPem);
+    const pem = await certificateOf({ podUid: 'uid-1', node: 'node-1' });
     const shown = [...asked, '--from-certificate', pem];
     expect((await check(...shown)).exitCode).toBe(1);
     await entries({ kind: 'pod', pod_uid: 'uid-1' });
     expect((await check(...shown)).exitCode).toBe(1);
-    await entries({ kind: 'pod', pod_uid: 'uid-2' }, { kind: 'node', node: 'node-2' });
+    await entries({ kind: 'pod', pod: 'shop/web-2', pod_uid: 'uid-2' });
     expect((await check(...shown)).exitCode).toBe(0);
     await entries({ kind: 'node', node: 'node-1' });
     expect((await check(...shown)).exitCode).toBe(1);
@@ -102,6 +108,60 @@ describe('authz check', () => {
       await writeFile(list, text);
       expect((await check(...asked)).err).toMatch(/is not what countersign quarantine list -o json prints/u);
     }
+  });
+
+  it('denies everybody where the called workload is in quarantine, and says so where it may be', async () => {
+    const list = join(directory, 'quarantine.json');
+    const asked = ['--from', web, '--path', '/api/x', '--quarantine', list];
+    const told = async (to: string, entry: object): Promise<Ran> => {
+      await writeFile(
+        list,
+        JSON.stringify({ entries: [{ name: 'q-0000000001', reason: 'stolen', ...entry }] }),
+      );
+      return await check('--to', to, ...asked);
+    };
+    const accountOf = (name: string): object => ({
+      kind: 'id',
+      id: `spiffe://cluster.local/ns/shop/sa/${name}`,
+    });
+    const named = (uid: string, pod = 'shop/cart-0'): object => ({ kind: 'pod', pod, pod_uid: uid });
+    const on = (node: string): object => ({ kind: 'node', node });
+    // As kubectl get prints it.
+    await writeFile(
+      file,
+      manifests.replace(
+        'labels: {app: cart}}\n---',
+        'uid: uid-0, labels: {app: cart}}\nspec: {serviceAccountName: cart, nodeName: node-0}\n---',
+      ),
+    );
+    const pem = await certificateOf({ podUid: 'uid-1', node: 'node-1' });
+    asked.push('--from-certificate', pem);
+    for (const entry of [accountOf('cart'), named('uid-0'), on('node-0')]) {
+      const { out, exitCode } = await told('shop/cart-0', entry);
+      expect(out).toMatch(/^DENY\n.*q-0000000001 \(the workload itself is in quarantine\): stolen/u);
+      expect(exitCode).toBe(1);
+    }
+    for (const entry of [accountOf('default'), named('uid-2'), on('node-2')])
+      expect((await told('shop/cart-0', entry)).exitCode).toBe(0);
+
+    // As its author wrote it: another day, it is another pod on another node.
+    await writeFile(file, manifests);
+    for (const entry of [accountOf('cart'), named('uid-0', 'shop/cart-1')])
+      expect((await told('shop/cart-0', entry)).exitCode).toBe(0);
+    expect((await told('shop/cart-0', accountOf('default'))).exitCode).toBe(1);
+    for (const entry of [named('uid-0'), on('node-0')]) {
+      const { err, exitCode } = await told('shop/cart-0', entry);
+      expect(err).toMatch(/could not tell: q-0000000001 .* may be about shop\/cart-0 itself/u);
+      expect(exitCode).toBe(2);
+    }
+    // Nothing is known of its account either.
+    asked.push('--labels', 'app=cart');
+    expect((await told('shop/cart-9', accountOf('cart'))).exitCode).toBe(2);
+    expect(
+      (await told('shop/cart-9', { ...accountOf('cart'), id: `${web.replace('shop', 'till')}` })).exitCode,
+    ).toBe(0);
+    // A denial stands, whoever it is about.
+    expect((await told('shop/cart-9', accountOf('web'))).exitCode).toBe(1);
   });
 
   it('never takes the trust domain of the mesh from the caller', async () => {

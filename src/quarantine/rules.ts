@@ -7,7 +7,7 @@ export function rulesFor({ entries }: Ledger): readonly QuarantineRule[] {
 }
 
 /** What a workload denies that is in quarantine itself: it is neither to call nor to be called. */
-export function rulesOfSuspect({ name, reason }: Entry): readonly QuarantineRule[] {
+export function rulesOfSuspect({ name, reason }: Pick<Entry, 'name' | 'reason'>): readonly QuarantineRule[] {
   return [{ entry: name, reason, callers: { kind: 'everyone' } }];
 }
 
