@@ -20,7 +20,7 @@ let remarks: Map<string, string>;
 const metrics = createMetrics();
 const opened: Quarantine[] = [];
 
-async function open(): Promise<Quarantine> {
+async function open(endingMs: () => number | undefined = Date.now): Promise<Quarantine> {
   const quarantine = await Quarantine.open({
     dataDir,
     nowMs: Date.now,
@@ -35,6 +35,7 @@ async function open(): Promise<Quarantine> {
     metrics,
   });
   opened.push(quarantine);
+  quarantine.useClock(endingMs);
   return quarantine;
 }
 
@@ -74,16 +75,43 @@ describe('Quarantine', () => {
     expect((await open()).ledger.entries).toEqual([]);
   });
 
+  it('ends for nobody while nobody can tell the time, be it in a start, and at once when somebody can', async () => {
+    let isRight = false;
+    const endingMs = (): number | undefined => (isRight ? Date.now() : undefined);
+    const before = await open();
+    await before.add(decision);
+    await before.close();
+    vi.advanceTimersByTime(25 * 3_600_000);
+    const quarantine = await open(endingMs);
+    await quarantine.follow(quarantine.ledger, 'another replica');
+    vi.advanceTimersByTime(60_000);
+    expect(quarantine.entryAgainst(suspect)).toBeDefined();
+    const kept = parseLedger(await readFile(join(dataDir, 'quarantine.json'), 'utf8'));
+    expect(kept.entries).toHaveLength(1);
+    isRight = true;
+    vi.advanceTimersByTime(10_000);
+    expect(quarantine.entryAgainst(suspect)).toBeUndefined();
+  });
+
+  it('writes nothing for a start alone: it is not known yet what others know', async () => {
+    const quarantine = await open();
+    await quarantine.close();
+    expect(quarantine.isKept).toBe(false);
+    expect(await readdir(dataDir)).toEqual([]);
+  });
+
   it('that cannot be written is in force, says so, and is written later', async () => {
     const quarantine = await open();
     const file = join(dataDir, 'quarantine.json');
     await mkdir(file);
-    await expect(quarantine.add(decision)).rejects.toMatchObject({ code: 'not-kept' });
-    expect(quarantine.entryAgainst(suspect)).toBeDefined();
-    expect(remarks.get('quarantine')).toMatch(/lost with a restart: .*quarantine\.json cannot be written/u);
+    const entry = await quarantine.add(decision);
+    expect(quarantine.entryAgainst(suspect)).toBe(entry);
+    expect(quarantine.unkept).toMatch(/lost with a restart .*quarantine\.json cannot be written/u);
+    expect(remarks.get('quarantine')).toBe(quarantine.unkept);
     await rm(file, { recursive: true });
     await quarantine.follow(quarantine.ledger, 'again');
     expect(remarks.size).toBe(0);
+    expect(quarantine.unkept).toBeUndefined();
     expect(await readdir(dataDir)).toEqual(['quarantine.json']);
   });
 

@@ -6,10 +6,13 @@ import {
   EMPTY,
   entryAgainst,
   isCutOff,
+  MAX_BYTES,
   MAX_ENTRIES,
   merged,
   nextEnd,
+  nextReached,
   parseLedger,
+  reached,
   rulesFor,
   rulesOfSuspect,
   serializeLedger,
@@ -68,6 +71,32 @@ describe('the ledger', () => {
   it('has a limit', () => {
     const full = holding(...Array.from({ length: MAX_ENTRIES }, (_, at) => entry(at)));
     expect(() => withEntry(full, entry(MAX_ENTRIES))).toThrowError(/which is the most that there may be/u);
+  });
+
+  it('fits into a ConfigMap, whatever its reasons say and however many are remembered as removed', () => {
+    const wordy = (n: number): Entry => ({ ...entry(n), reason: '\u0928'.repeat(256) });
+    let ledger = holding(...Array.from({ length: 700 }, (_, n) => wordy(n)));
+    const fill = (): void => {
+      for (let n = ledger.entries.length; ; n += 1) ledger = withEntry(ledger, wordy(n));
+    };
+    expect(fill).toThrowError(/would take \d+ bytes, and may take \d+: give a shorter reason/u);
+    const held = ledger.entries.length;
+    expect(held).toBeGreaterThan(700);
+    expect(held).toBeLessThan(MAX_ENTRIES);
+    expect(Buffer.byteLength(serializeLedger(ledger))).toBeLessThanOrEqual(MAX_BYTES);
+    const removals = Array.from({ length: 20_000 }, (_, n) => ({ name: entry(n).name, untilMs: NOW + HOUR }));
+    expect(() => withEntry({ entries: [], removals }, entry(20_000))).toThrowError(
+      /1 entries and the names of 20000 removed ones would take/u,
+    );
+  });
+
+  it('knows what a clock that is behind has not reached', () => {
+    const until = (n: number, atMs: number): Entry => entry(n, { kind: 'issued-before', atMs });
+    const ledger = holding(one, until(2, NOW - 1), until(3, NOW + 5), until(4, NOW + 2));
+    expect(nextReached(ledger, NOW)).toBe(NOW + 2);
+    expect(names(reached(ledger, NOW))).toEqual([one.name, two.name]);
+    expect(nextReached(ledger, NOW + 5)).toBeUndefined();
+    expect(names(reached(ledger, NOW + 5))).toHaveLength(4);
   });
 
   it('is the same whoever merges it with whom, in any order and as often as they like', () => {

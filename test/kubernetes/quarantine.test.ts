@@ -1,12 +1,14 @@
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { QuarantineState } from '../../src/operator/index.ts';
 import { at } from '../cluster/api-client.ts';
+import { useConnectionsOnce } from '../envoy/bootstrap-edits.ts';
 import { httpApp, type App } from '../harness/app.ts';
 import { TestControlPlane } from '../harness/control-plane.ts';
 import { TestEnvoy } from '../harness/envoy.ts';
 import { call } from '../harness/http.ts';
-import { countersign } from '../harness/paths.ts';
+import { countersign, root } from '../harness/paths.ts';
 import { loopbackSubnet } from '../harness/ports.ts';
 import { run } from '../harness/process.ts';
 import { waitFor } from '../harness/wait.ts';
@@ -20,15 +22,17 @@ const outbound = 10_001;
 const why = ['--reason', 'stolen'];
 
 let world: KubernetesWorld;
+/** Of the second replica: by how much it is ahead. */
+let clockFile: string;
 /** Cart's Envoy is connected to the first, web's to the second. */
 let a: TestControlPlane;
 let b: TestControlPlane;
 let app: App;
 const envoys: TestEnvoy[] = [];
 
-async function startReplica(name: string): Promise<TestControlPlane> {
+async function startReplica(name: string, env: NodeJS.ProcessEnv = {}): Promise<TestControlPlane> {
   const { kubeconfig, cluster } = world;
-  return await TestControlPlane.start({ kubeconfig, dataDir: join(cluster.folder, `data-${name}`) });
+  return await TestControlPlane.start({ kubeconfig, dataDir: join(cluster.folder, `data-${name}`), env });
 }
 
 async function sidecar(
@@ -47,6 +51,7 @@ async function sidecar(
     bundle: replica.bundle,
     token: await cluster.token({ ...pod, pod: name, audiences: [audience] }),
     flags: ['--source-address', ips[name], ...flags],
+    edit: useConnectionsOnce,
   });
   envoys.push(envoy);
 }
@@ -55,7 +60,13 @@ beforeAll(async () => {
   world = await KubernetesWorld.start();
   await world.cluster.make.namespace('shop');
   await world.cluster.make.node('node-1');
-  [a, b] = await Promise.all([startReplica('a'), startReplica('b')]);
+  clockFile = join(world.cluster.folder, 'clock');
+  writeFileSync(clockFile, '0');
+  const shifted = {
+    NODE_OPTIONS: `--import=${root}test/kubernetes/shifted-clock.ts`,
+    COUNTERSIGN_TEST_CLOCK: clockFile,
+  };
+  [a, b] = await Promise.all([startReplica('a'), startReplica('b', shifted)]);
   app = await httpApp('cart');
   await sidecar('cart', a, '--inbound', `http:${ips.cart}:${inbound}=127.0.0.1:${app.port}`);
   const cart = 'spiffe://cluster.local/ns/shop/sa/cart';
@@ -142,6 +153,42 @@ describe('the quarantine of two replicas', { timeout: 180_000 }, () => {
     await Promise.all(
       added.map(async (name, turn) => await [a, b][turn % 2]!.ask('quarantine remove', name)),
     );
+    await bothHave();
+  });
+
+  it('spares those who are connected to a replica whose clock is behind, once it gets there', async () => {
+    const behindMs = 8_000;
+    writeFileSync(clockFile, String(-behindMs));
+    await waitFor('the clock to be behind', async () =>
+      (await b.metric('countersign_clock_skew_seconds')) < -5 ? true : undefined,
+    );
+    const before = Date.now();
+    const { code, stdout } = await a.tryToAsk('quarantine add', '--issued-before', 'now', ...why);
+    // The command has waited for the renewal.
+    expect(Date.now() - before).toBeGreaterThan(behindMs / 2);
+    expect(stdout).toMatch(/^q-\w+ is in force\nenforced by 1\/1 proxies of 2 replicas\n$/u);
+    expect(code).toBe(0);
+    await answered(200);
+    expect((await b.tryToAsk('quarantine list')).stdout).toContain('enforced by 1/1 proxies of 2 replicas');
+    writeFileSync(clockFile, '0');
+    await a.ask('quarantine remove', ...(await names(a)));
+    await bothHave();
+  });
+
+  it('does not end, and none is dated, by a clock that is wrong', async () => {
+    const entry = await add(a, '--id', 'spiffe://cluster.local/ns/shop/sa/one', '--force', '--for', '1h');
+    await bothHave(entry);
+    writeFileSync(clockFile, String(2 * 3_600_000));
+    await waitFor('it to be said', async () => (/^clock: /mu.test(await readyz(b)) ? true : undefined));
+    const { code, stderr } = await b.tryToAsk('quarantine add', '--pod', 'shop/web', ...why);
+    expect(stderr).toMatch(/neither an expiry nor --issued-before can be told here: the clock is/u);
+    expect(code).toBe(2);
+    // Dropped, had it ended: what is decided here takes over what all know, and leaves out what has.
+    const other = await add(b, '--id', 'spiffe://cluster.local/ns/shop/sa/two', '--force', '--forever');
+    await bothHave(entry, other);
+    writeFileSync(clockFile, '0');
+    await waitFor('it to be right', async () => ((await readyz(b)) === 'ok\n' ? true : undefined));
+    for (const name of [entry, other]) await b.ask('quarantine remove', name);
     await bothHave();
   });
 
