@@ -47,6 +47,7 @@ export function quarantineHandlers(parts: QuarantineHandlersParts): Handlers {
   const state = (): QuarantineState => stateOf(parts);
   return {
     AddQuarantine: async (request) => {
+      refuseUndatable(request, parts);
       const subject = subjectOf(request, parts);
       const same = quarantine.ledger.entries.find(
         (entry) => JSON.stringify(entry.subject) === JSON.stringify(subject),
@@ -55,13 +56,6 @@ export function quarantineHandlers(parts: QuarantineHandlersParts): Handlers {
         throw new OperatorError(
           'FAILED_PRECONDITION',
           `${subjectInWords(subject)} is in quarantine already, by ${same.name}: ${same.reason}. Remove that entry after adding another with --force, to change its reason or expiry.`,
-        );
-      }
-      const fault = parts.clockFault();
-      if (fault !== undefined && (!request.forever || subject.kind === 'issued-before')) {
-        throw new OperatorError(
-          'FAILED_PRECONDITION',
-          `neither an expiry nor --issued-before can be told here: ${fault}. Give the command to another replica; or cut off by --id, --pod, --node or --certificate and --forever`,
         );
       }
       const entry = await inWords(() =>
@@ -124,6 +118,19 @@ function details(subject: Subject): Partial<QuarantineEntry> {
     default:
       return subject satisfies never;
   }
+}
+
+/** @throws OperatorError where it would be dated by a clock that is wrong: by the others' it has ended, or spares some */
+function refuseUndatable(
+  { forever, issued_before: before }: AddQuarantineRequest,
+  { clockFault }: QuarantineHandlersParts,
+): void {
+  const fault = clockFault();
+  if (fault === undefined || (forever && before === '')) return;
+  throw new OperatorError(
+    'FAILED_PRECONDITION',
+    `neither an expiry nor --issued-before can be told here: ${fault}. Give the command to another replica; or cut off by --id, --pod, --node or --certificate and --forever`,
+  );
 }
 
 /** @throws OperatorError where nobody, or more than one, is meant, or whoever is meant is not known */
