@@ -158,7 +158,7 @@ describe('authz check', () => {
     asked.push('--labels', 'app=cart');
     expect((await told('shop/cart-9', accountOf('cart'))).exitCode).toBe(2);
     expect(
-      (await told('shop/cart-9', { ...accountOf('cart'), id: `${web.replace('shop', 'till')}` })).exitCode,
+      (await told('shop/cart-9', { ...accountOf('cart'), id: web.replace('shop', 'till') })).exitCode,
     ).toBe(0);
     // A denial stands, whoever it is about.
     expect((await told('shop/cart-9', accountOf('web'))).exitCode).toBe(1);
