@@ -111,12 +111,13 @@ async function wire(
   closers.push(() => ownCa?.close());
   const ca = await ownCa?.first(rootStore);
   tell.starting(`opening the root in ${rootStore.description}`);
+  const published = publishedBundle(dataDir);
   const authority = await Authority.open({
     store: rootStore,
     trustDomain,
     ca,
     signingObserver: signingObserver(witnesses, tell.remark),
-    rootEvidence: publishedBundle(dataDir),
+    rootEvidence: published,
     nowMs,
     clockFault: () => home.clockFault(),
     svidTtlMs: config.svidTtlMs,
@@ -217,6 +218,7 @@ async function wire(
     authority,
     proxies,
     streams,
+    ...(published !== undefined && { takenOverMs: nowMs() }),
     unawareUntilMs: () => certificates.unawareUntilMs(),
     others: () => home.otherReports(),
     silent: () => home.silentReplicas(),

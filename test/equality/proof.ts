@@ -12,6 +12,8 @@ const LEAST: Readonly<Record<string, number>> = {
   'ALLOW by rule token': 0.003,
   'tcp ALLOW by rule': 0.002,
   'tcp DENY by rule': 0.005,
+  quarantined: 0.01,
+  'tcp DENY by rule quarantined': 0.001,
   asked: 0.02,
   metadata: 0.01,
   proxied: 0.02,
