@@ -6,6 +6,7 @@ import { csrRows, sdsRows } from './issuance.ts';
 import { compileRows, evaluateRows } from './policies.ts';
 import { parseOptions, usage, type BenchOptions, type RowGroup } from './options.ts';
 import { podsRows } from './pods-rows.ts';
+import { quarantineRows } from './quarantine-rows.ts';
 import { returnRows } from './return-rows.ts';
 import { table, type Row } from './row.ts';
 
@@ -44,6 +45,11 @@ const parts: readonly Part[] = [
     groups: ['api-return'],
     title: 'an API server, and a replica, that are gone',
     run: (options) => returnRows(options, progress),
+  },
+  {
+    groups: ['quarantine'],
+    title: 'an identity that is cut off',
+    run: (options) => quarantineRows(options, progress),
   },
 ];
 

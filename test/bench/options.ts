@@ -13,6 +13,7 @@ export const rowGroups = [
   'apply',
   'pods',
   'api-return',
+  'quarantine',
 ] as const;
 export type RowGroup = (typeof rowGroups)[number];
 
@@ -35,6 +36,8 @@ export interface BenchSize {
   readonly pods: number;
   /** For which the API server is away; and what is asked of it is counted for as long. */
   readonly outageMs: number;
+  /** Identities cut off, and taken back, one after the other. */
+  readonly cuts: number;
 }
 
 export interface BenchOptions {
@@ -49,7 +52,7 @@ export interface BenchOptions {
 export const usage: string = `usage: make bench, or: node test/bench/main.ts
   --only ROW      one of ${rowGroups.join(', ')}
   --json FILE     also write the rows as JSON
-  --sidecars N    simulated sidecars (default 1000); twice as many pods at the API server
+  --sidecars N    simulated sidecars (default 1000); twice as many pods at the API server, half as many for the quarantine
   --quick         few, short rounds: shows that it works, not how fast
   --profile DIR   write CPU profiles of the control plane (for Chrome's or VS Code's viewer); slows it down
 `;
@@ -84,6 +87,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
         changes: 2,
         applies: 4,
         outageMs: 2_000,
+        cuts: 2,
         pods: sidecars,
       }
     : {
@@ -95,6 +99,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
         changes: 10,
         applies: 200,
         outageMs: 30_000,
+        cuts: 50,
         pods: 2 * sidecars,
       };
   return { size, only, json: values.json, profile: values.profile };

@@ -10,7 +10,7 @@ const LEAST: Readonly<Record<string, number>> = {
   'http REFUSED': 0.01,
   'http UNAUTHENTICATED': 0.01,
   'ALLOW by rule token': 0.003,
-  'tcp ALLOW by rule': 0.002,
+  'tcp ALLOW by rule': 0.001,
   'tcp DENY by rule': 0.005,
   quarantined: 0.01,
   'tcp DENY by rule quarantined': 0.001,
