@@ -25,6 +25,8 @@ const REFUSALS: ReadonlySet<AuthorityErrorCode> = new Set([
 ]);
 /** SPIFFE_Federation section 4.1: three to five refresh hints before its use, a new key is published. */
 const PUBLISHED_HINTS = 3;
+/** The actor of steps that follow from the files of the operator's CA. */
+export const BY_FILES: string = 'ca';
 const STEPS: readonly RotationStep[] = ['prepare', 'activate', 'retire', 'abort'];
 
 export interface RootRotationParts {
@@ -107,7 +109,7 @@ export class RootRotation {
     const { authority, audit, log } = this.#parts;
     const lagging = this.lagging(step);
     this.#refuseEarly(step, lagging, force);
-    await this.#step(step, force);
+    await this.#step(step, force, actor);
     const { signing, other } = authority.rotation;
     audit.record({
       event: 'root.rotated',
@@ -129,7 +131,7 @@ export class RootRotation {
     throw new RotationRefused(`cannot ${step} yet:\n  ${named}${more}\nwait for them, or use --force`);
   }
 
-  async #step(step: RotationStep, force: boolean): Promise<void> {
+  async #step(step: RotationStep, force: boolean, actor: string): Promise<void> {
     const { authority, log } = this.#parts;
     try {
       switch (step) {
@@ -140,7 +142,8 @@ export class RootRotation {
         case 'retire':
           return await authority.retireRotation(force);
         case 'abort':
-          return await authority.abortRotation(force);
+          // Whoever follows the operator's files goes back by itself, and forth again.
+          return await authority.abortRotation(force, actor !== BY_FILES);
       }
     } catch (error) {
       if (!(error instanceof AuthorityError) || !REFUSALS.has(error.code)) throw error;

@@ -35,6 +35,8 @@ export interface Killed {
 
 /** Light: it is to notice what fails, not to fill the machine. */
 const PAUSE_MS = 50;
+/** More than Envoy waits. */
+const SPARE_MS = 35_000;
 
 /**
  * A mesh of real Envoys under load, whose control plane is killed with SIGKILL so many times while its root rotates
@@ -53,7 +55,7 @@ export async function killWhileRotating(seed: number, kills: number): Promise<Ki
       { pod: busy, calls, edit: useConnectionsOnce },
     ],
     policies: { cart: allowAll(cart, 'cart') },
-    flags: ['--svid-ttl', '1m'],
+    flags: ['--svid-ttl', '90s'],
   });
   const loads = [web, busy].flatMap((pod) => {
     const [http, tcp] = [mesh.wayOut(pod), mesh.wayOut(pod, 1)];
@@ -70,8 +72,9 @@ export async function killWhileRotating(seed: number, kills: number): Promise<Ki
     let before = readKept(mesh);
     for (let kill = 1; kill <= kills; kill += 1) {
       for (const root of before.bundle) seen.add(root);
+      await untilFresh(mesh);
       const step = someStep(choices, before);
-      if (choices.next() < (step === 'retire' ? 0.4 : 0.8)) await untilFree(mesh, step);
+      if (choices.next() < (step === 'retire' ? 0.3 : 0.8)) await untilFree(mesh, step);
       const moment = someMoment(choices);
       const said = mesh.controlPlane.tryToAsk(`rotate ${step}`);
       await untilMoment(moment, mesh.controlPlane.dataDir, said);
@@ -98,13 +101,15 @@ export async function killWhileRotating(seed: number, kills: number): Promise<Ki
         else if (isTaken) killed.cutAndKept += 1;
         else killed.cutAndLost += 1;
         before = after;
+        process.stderr.write(`${new Date().toISOString()} ${about}\n`);
       } catch (error) {
         throw new Error(about, { cause: error });
       }
     }
     await waitFor(
       'every Envoy to be back',
-      async () => ((await mesh.connected()).length === pods.length ? true : undefined),
+      async () =>
+        new Set((await mesh.connected()).map(({ pod }) => pod)).size === pods.length ? true : undefined,
       { timeoutMs: 60_000, everyMs: 500 },
     );
     expect(leftovers(mesh), 'no file of a write that was cut off is left').toEqual([]);
@@ -123,6 +128,23 @@ function someStep(choices: Choices, { step }: Kept): RotationStep {
     [forth, share],
     ['abort', 1],
   ]);
+}
+
+/**
+ * Envoy waits for up to 30 s before it tries again, and SVIDs are short here. A control plane that is away for most of
+ * an SVID's life is another test; in this one no SVID ends for that.
+ */
+async function untilFresh(mesh: TestMesh): Promise<void> {
+  await waitFor(
+    'SVIDs that outlive the next kill',
+    async () => {
+      const held = await Promise.all(pods.map(async (pod) => await heldBy(mesh.envoy(pod))));
+      const ends = held.map(({ chain }) => chain[0]?.validToDate.getTime() ?? 0);
+      if (ends.some((endMs) => endMs < Date.now())) throw new Error(`an SVID has ended: ${ends.join()}`);
+      return ends.every((endMs) => endMs > Date.now() + SPARE_MS) ? true : undefined;
+    },
+    { timeoutMs: 60_000, everyMs: 250 },
+  );
 }
 
 /** Nobody lags any more. An Envoy that is away does not count: it may be on its way back. */
