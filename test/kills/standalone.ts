@@ -103,7 +103,7 @@ export async function killWhileRotating(seed: number, kills: number): Promise<Ki
         before = after;
         process.stderr.write(`${new Date().toISOString()} ${about}\n`);
       } catch (error) {
-        throw new Error(about, { cause: error });
+        throw new Error(`${about}\n${await standing(mesh)}`, { cause: error });
       }
     }
     await waitFor(
@@ -204,6 +204,25 @@ async function expectTrust(mesh: TestMesh, kept: Kept): Promise<void> {
       expect(trusted, `${other.pod} trusts the root of ${one.pod}`).toContain(root);
     }
   }
+}
+
+/** For whoever has to find out why: what each Envoy holds, and what went wrong there last. */
+async function standing(mesh: TestMesh): Promise<string> {
+  const lines = pods.map(async (pod) => {
+    const { chain, roots } = await heldBy(mesh.envoy(pod));
+    const faults = mesh
+      .envoy(pod)
+      .accessLog()
+      .filter(
+        ({ tls_failure: tls, upstream_failure: upstream, details, status = 200 }) =>
+          [tls, upstream].some((text) => (text ?? '') !== '') || status >= 400 || /rbac/u.test(details ?? ''),
+      )
+      .slice(-3);
+    const [leaf] = chain;
+    const ends = `${leaf?.validFrom} to ${leaf?.validTo}, ${roots.length} roots`;
+    return `${pod}: ${ends} ${JSON.stringify(faults)}\n${mesh.envoy(pod).log.slice(-1_500)}`;
+  });
+  return [new Date().toISOString(), ...(await Promise.all(lines))].join('\n');
 }
 
 function expectAudited({ controlPlane }: TestMesh, step: RotationStep, { signing }: Kept): void {
