@@ -75,7 +75,7 @@ describe('a key in a token, without a certificate', () => {
     const rules = { trustDomain, nowMs: Date.now(), dnsNames: ['cp.example'] };
     const ca = await checkCa({ certificates: [root], roots: [], key: otherKey, where: 'ca.pem' }, rules);
     const ownCa = { makesRoot: false, first: async (): Promise<PluggedCa> => await Promise.resolve(ca) };
-    await expect(openBelow(ownCa, store, async (it) => await open(store, it))).rejects.toMatchObject({
+    await expect(openBelow(ownCa, store, async (given) => await open(store, given))).rejects.toMatchObject({
       code: 'ca-replaced',
     });
   });

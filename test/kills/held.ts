@@ -37,7 +37,7 @@ export async function heldBy(envoy: TestEnvoy): Promise<Held> {
   const secrets = configs
     .flatMap(({ dynamic_active_secrets: active = [] }) => active)
     .map(({ secret }) => secret);
-  const own = secrets.flatMap(({ tls_certificate: own }) => (own === undefined ? [] : [own]))[0];
+  const own = secrets.flatMap(({ tls_certificate: held }) => (held === undefined ? [] : [held]))[0];
   const trusted = secrets.flatMap(({ validation_context: context = {} }) => [
     ...(context.trusted_ca === undefined ? [] : [context.trusted_ca]),
     ...(context.custom_validator_config?.typed_config.trust_domains ?? []).map(
