@@ -156,7 +156,7 @@ function setOf(protocol: PolicySet['protocol'], provider: string): fc.Arbitrary<
     }),
     quarantine: fc.oneof(
       // Of the few sets that speak TCP, more.
-      { weight: protocol === 'http' ? 6 : 4, arbitrary: fc.constant([]) },
+      { weight: protocol === 'http' ? 11 : 4, arbitrary: fc.constant([]) },
       { weight: 1, arbitrary: quarantine },
     ),
     documents: fc.uniqueArray(document(protocol, provider), {
