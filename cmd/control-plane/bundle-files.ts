@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Authority } from '../../src/authority/index.ts';
-import { writeWhole } from '../../src/files/index.ts';
+import { removeLeftovers, writeWhole } from '../../src/files/index.ts';
 
 /** The bundle of an earlier start: it says that there was a root. Undefined: none. */
 export function publishedBundle(dataDir: string): string | undefined {
@@ -26,6 +26,7 @@ export async function publishBundle(
     const json = `${JSON.stringify(bundle.toJSON(), undefined, 2)}\n`;
     await writeWhole(join(dataDir, 'bundle.json'), json, { mode: 0o644 });
   };
+  for (const name of ['bundle.pem', 'bundle.json']) await removeLeftovers(join(dataDir, name));
   await publish();
   // One after the other: the newest bundle is written last.
   let last = Promise.resolve();

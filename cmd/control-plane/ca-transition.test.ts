@@ -50,6 +50,7 @@ describe('the way to the CA that the operator gave', () => {
     ['begins where another root signs', steadyOld, {}, 'prepare'],
     ['has no step where its root signs', { step: 'steady', signing: root('new') }, {}, undefined],
     ['is not begun again where it was taken back', steadyOld, { givenUp: true }, undefined],
+    ['does not go on where it was taken back', preparedNew, { givenUp: true }, undefined],
     ['goes on when all trust its root', preparedNew, {}, 'activate'],
     ['waits for who lags', preparedNew, { lagging: () => ['shop/web', 'shop/cart'] }, undefined],
     ['waits for the life of an SVID', { ...preparedNew, sinceMs: nowMs - settleMs + 1 }, {}, undefined],

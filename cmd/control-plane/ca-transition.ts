@@ -8,7 +8,7 @@ import {
 } from '../../src/authority/index.ts';
 import type { Tell } from './home.ts';
 import type { Witnesses } from './observers.ts';
-import { RotationRefused, type RootRotation } from './root-rotation.ts';
+import { BY_FILES, RotationRefused, type RootRotation } from './root-rotation.ts';
 
 const EVERY_MS = 1_000;
 /** Their places in `/readyz`. */
@@ -17,13 +17,15 @@ const EXPIRY = 'ca-expiry';
 /** From then on `/readyz` says that the CA ends; or from a quarter of its life on, where that is less. */
 const EXPIRY_NOTICE_MS = 7 * 24 * 3_600_000;
 
+const TAKEN_BACK = 'the rotation to it was taken back: put the CA that signs back, or give another one';
+
 export interface CaStanding {
   readonly state: RotationState;
   /** The CA that was given last. */
   readonly ca: PluggedCa;
   /** It does not sign yet, as another root signs. */
   readonly waits: boolean;
-  /** Its rotation was begun, and somebody took it back. */
+  /** Somebody took the rotation to it back. */
   readonly givenUp: boolean;
   readonly nowMs: number;
   /** How long a new root is trusted before it signs: who was away for that long has no SVID any more. */
@@ -41,14 +43,13 @@ export function towardsCa(standing: CaStanding): {
   const isOther = other?.fingerprint === ca.root.fingerprint;
   if (step === 'steady') {
     if (!waits) return {};
-    return givenUp
-      ? { waitsFor: 'the rotation to it was taken back: put the CA that signs back, or give another one' }
-      : { step: 'prepare' };
+    return givenUp ? { waitsFor: TAKEN_BACK } : { step: 'prepare' };
   }
   if (step === 'prepared') {
     // The operator put the CA that signs back.
     if (!waits) return trusts(ca, other?.fingerprint) ? {} : { step: 'abort' };
     if (!isOther) return { waitsFor: 'a rotation to another root is under way: finish it, or take it back' };
+    if (givenUp) return { waitsFor: TAKEN_BACK };
     const fromMs = sinceMs + settleMs;
     if (nowMs < fromMs)
       return { waitsFor: `its root is trusted, and it signs from ${new Date(fromMs).toISOString()} on` };
@@ -94,7 +95,6 @@ export function moveToCa(parts: {
 }): () => void {
   const { authority, rotation, leads, settleMs, nowMs, remark, witnesses } = parts;
   const { log, metrics } = witnesses;
-  let begun: string | undefined;
   let failing = false;
   const look = async (): Promise<void> => {
     tellExpiry();
@@ -103,7 +103,7 @@ export function moveToCa(parts: {
     if (ca === undefined) return;
     const waits = authority.waitingCa !== undefined;
     const state = authority.rotation;
-    const givenUp = begun === ca.fingerprint;
+    const givenUp = authority.isTakenBack;
     const lagging = (step: RotationStep): readonly string[] => rotation.lagging(step);
     const next = towardsCa({ state, ca, waits, givenUp, nowMs: nowMs(), settleMs, lagging });
     remark(
@@ -115,9 +115,7 @@ export function moveToCa(parts: {
       if (!waits && state.step === 'steady') await authority.setRoots(ca.roots);
       return;
     }
-    await rotation.take(next.step, false, 'ca');
-    if (next.step === 'prepare') begun = ca.fingerprint;
-    if (next.step === 'activate') begun = undefined;
+    await rotation.take(next.step, false, BY_FILES);
   };
   const tellExpiry = (): void => {
     const { signer } = authority;

@@ -100,6 +100,29 @@ function signingKey(token: TokenKey): SigningKey {
   };
 }
 
+/**
+ * Opens what signs below the CA. Of replicas that start at once with one key and no certificate each makes a root of
+ * that key; the first that is kept counts for all, so whoever comes second looks again.
+ * @throws what `first` and `open` throw
+ */
+export async function openBelow<T>(
+  ownCa: Pick<OwnCa, 'first' | 'makesRoot'> | undefined,
+  store: KeyStore,
+  open: (ca: PluggedCa | undefined) => Promise<T>,
+): Promise<T> {
+  try {
+    return await open(await ownCa?.first(store));
+  } catch (error) {
+    const isSecond =
+      ownCa?.makesRoot === true &&
+      store.shared === true &&
+      error instanceof AuthorityError &&
+      error.code === 'ca-replaced';
+    if (!isSecond) throw error;
+    return await open(await ownCa.first(store));
+  }
+}
+
 /** An operator's CA: checked at the start, and followed from then on. What is bad leaves the one before in use. */
 export class OwnCa {
   readonly #source: CaSource;
@@ -112,6 +135,7 @@ export class OwnCa {
   /** After what may pass by itself. */
   #retryAtMs = 0;
   #token: TokenKey | undefined;
+  #makesRoot = false;
   /** Why it is refused. */
   #refused: string | undefined;
 
@@ -138,6 +162,11 @@ export class OwnCa {
     const ca = await this.#check(material, store);
     this.#judged = digestOf(material);
     return ca;
+  }
+
+  /** There is a key and no certificate: its root is one of our making. */
+  get makesRoot(): boolean {
+    return this.#makesRoot;
   }
 
   /** @param onPlugged another one is at hand @returns stops it */
@@ -209,6 +238,7 @@ export class OwnCa {
     if (tokenUri === undefined) return await checkCa(caParts(material, where), rules);
     this.#token ??= await TokenKey.open({ uri: tokenUri });
     const key = signingKey(this.#token);
+    this.#makesRoot = material.certificates === '';
     if (material.certificates !== '')
       return await checkCa({ ...caParts(material, where, key), where: this.#token.where }, rules);
     const root = await rootOfKey(key, await store?.load(), trustDomain, nowMs);

@@ -14,6 +14,8 @@ import type { Logger } from '../../src/telemetry/index.ts';
 const MAX_NAMED = 20;
 /** Of a line about one of them, with Envoy's own words. */
 const MAX_LINE = 256;
+/** Who loses its control plane is back by then: Envoy waits for 30 s at most before it tries again. */
+const RETURN_MS = 30_000;
 /** Of the authority, which an operator is to read: the step was not taken, and nothing changed. */
 const REFUSALS: ReadonlySet<AuthorityErrorCode> = new Set([
   'rotation-refused',
@@ -23,12 +25,16 @@ const REFUSALS: ReadonlySet<AuthorityErrorCode> = new Set([
 ]);
 /** SPIFFE_Federation section 4.1: three to five refresh hints before its use, a new key is published. */
 const PUBLISHED_HINTS = 3;
+/** The actor of steps that follow from the files of the operator's CA. */
+export const BY_FILES: string = 'ca';
 const STEPS: readonly RotationStep[] = ['prepare', 'activate', 'retire', 'abort'];
 
 export interface RootRotationParts {
   readonly authority: Authority;
   readonly proxies: Proxies;
   readonly streams: () => readonly StreamStatus[];
+  /** When this process began to serve Envoys that an earlier one may have served; ms, absent: there was none. */
+  readonly takenOverMs?: number;
   /** When the last certificate ends whose holder was told another bundle and cannot acknowledge; ms, 0: none. */
   readonly unawareUntilMs: () => number;
   /** What the other replicas say of their own Envoys, by identity. */
@@ -103,7 +109,7 @@ export class RootRotation {
     const { authority, audit, log } = this.#parts;
     const lagging = this.lagging(step);
     this.#refuseEarly(step, lagging, force);
-    await this.#step(step, force);
+    await this.#step(step, force, actor);
     const { signing, other } = authority.rotation;
     audit.record({
       event: 'root.rotated',
@@ -125,7 +131,7 @@ export class RootRotation {
     throw new RotationRefused(`cannot ${step} yet:\n  ${named}${more}\nwait for them, or use --force`);
   }
 
-  async #step(step: RotationStep, force: boolean): Promise<void> {
+  async #step(step: RotationStep, force: boolean, actor: string): Promise<void> {
     const { authority, log } = this.#parts;
     try {
       switch (step) {
@@ -136,7 +142,8 @@ export class RootRotation {
         case 'retire':
           return await authority.retireRotation(force);
         case 'abort':
-          return await authority.abortRotation(force);
+          // Whoever follows the operator's files goes back by itself, and forth again.
+          return await authority.abortRotation(force, actor !== BY_FILES);
       }
     } catch (error) {
       if (!(error instanceof AuthorityError) || !REFUSALS.has(error.code)) throw error;
@@ -158,13 +165,14 @@ export class RootRotation {
   /** Live Envoys that do not run the present bundle under each name that they asked for. */
   #bundleStates(): States {
     const states = this.#secretStates('bundles');
-    const lagging = [...states].flatMap(([client, state]) => {
+    const lagging = [...states].flatMap(([client, state]): readonly string[] => {
       if (state.kind === 'current') return [];
       return state.kind === 'rejected'
         ? [`${client} refused the bundle: ${state.message}`]
         : [`${client} has not acknowledged the bundle yet`];
     });
-    return { proxies: states.size, lagging };
+    const away = this.#away();
+    return { proxies: states.size + away.length, lagging: [...away, ...lagging] };
   }
 
   #othersWithoutBundle(): readonly string[] {
@@ -174,6 +182,16 @@ export class RootRotation {
         return [`replica ${replica} gives out an earlier bundle`];
       return [...linesOf(replica, bundle), ...this.#unaware(bundle.unawareUntilMs)];
     });
+  }
+
+  /** After a restart nobody knows who is live until they are back: who they were is not kept. */
+  #away(): readonly string[] {
+    const { authority, takenOverMs } = this.#parts;
+    if (takenOverMs === undefined) return [];
+    const untilMs = takenOverMs + RETURN_MS;
+    if (authority.nowMs() >= untilMs) return [];
+    const until = new Date(untilMs).toISOString();
+    return [`this control plane was restarted: Envoys may be on their way back until ${until}`];
   }
 
   #othersWithFormerSvid(): readonly string[] {

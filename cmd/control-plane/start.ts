@@ -20,7 +20,7 @@ import { openInCluster } from './in-cluster.ts';
 import { followIssuers, openIssuerKeys } from './issuer-keys.ts';
 import { LiveSettings } from './live-settings.ts';
 import { watchMeshConfig } from './mesh-config-file.ts';
-import { OwnCa, signingObserver } from './own-ca.ts';
+import { openBelow, OwnCa, signingObserver } from './own-ca.ts';
 import { RootRotation } from './root-rotation.ts';
 import { rotateByAge } from './rotation-by-age.ts';
 import { PolicyWarnings } from './policy-warnings.ts';
@@ -110,18 +110,20 @@ async function wire(
   const ownCa = caSource && new OwnCa(caSource, config, witnesses, tell.remark);
   if (caSource !== undefined) tell.starting(`checking the operator's CA in ${caSource.where}`);
   closers.push(() => ownCa?.close());
-  const ca = await ownCa?.first(rootStore);
-  tell.starting(`opening the root in ${rootStore.description}`);
-  const authority = await Authority.open({
-    store: rootStore,
-    trustDomain,
-    ca,
-    signingObserver: signingObserver(witnesses, tell.remark),
-    rootEvidence: publishedBundle(dataDir),
-    nowMs,
-    clockFault: () => home.clockFault(),
-    svidTtlMs: config.svidTtlMs,
-    keysAhead: KEYS_AHEAD,
+  const published = publishedBundle(dataDir);
+  const authority = await openBelow(ownCa, rootStore, async (ca) => {
+    tell.starting(`opening the root in ${rootStore.description}`);
+    return await Authority.open({
+      store: rootStore,
+      trustDomain,
+      ca,
+      signingObserver: signingObserver(witnesses, tell.remark),
+      rootEvidence: published,
+      nowMs,
+      clockFault: () => home.clockFault(),
+      svidTtlMs: config.svidTtlMs,
+      keysAhead: KEYS_AHEAD,
+    });
   });
   closers.push(() => authority.close());
   closers.push(
@@ -218,6 +220,7 @@ async function wire(
     authority,
     proxies,
     streams,
+    ...(published !== undefined && { takenOverMs: nowMs() }),
     unawareUntilMs: () => certificates.unawareUntilMs(),
     others: () => home.otherReports(),
     silent: () => home.silentReplicas(),

@@ -194,7 +194,8 @@ export class Authority {
   }
 
   /**
-   * Trusts these roots beside those in use, and no others. The change is kept before it is told.
+   * What the CA that signs comes with: trusts these roots beside those in use, and no others; and no other CA counts as
+   * taken back any more. The change is kept before it is told.
    * @param roots DER
    * @throws IdentityError `bundle-malformed`; AuthorityError `store-unwritable`
    */
@@ -206,7 +207,9 @@ export class Authority {
         inUse.some((one) => one.certificate.equals(der)),
       );
       const bundle = this.#bundle.withAuthorities([...kept, ...roots]);
-      return bundle === this.#bundle ? state : { ...state, bundle };
+      // The CA that was taken back has left its place: when it comes again, it is meant.
+      if (bundle === this.#bundle && state.takenBack === undefined) return state;
+      return { ...state, bundle, takenBack: undefined };
     });
   }
 
@@ -261,10 +264,23 @@ export class Authority {
 
   /**
    * One step back: from activated the former root signs again, from prepared the other one leaves the bundle.
+   * @param leaveAlone where it leads to an operator's CA, that one is not to be moved to by itself any more
    * @throws AuthorityError `rotation-refused` (while SVIDs below it live, unless `force`), `store-*`
    */
-  abortRotation(force = false): Promise<void> {
-    return this.#change((state) => aborted(state, this.#options.nowMs(), this.#endsMs(), force));
+  abortRotation(force = false, leaveAlone = false): Promise<void> {
+    return this.#change((state) => {
+      const { ca } = this;
+      const next = state.rotation?.step === 'prepared' ? state.rotation.other : state.root;
+      const isToCa = ca !== undefined && next.certificate.equals(ca.root.certificate);
+      const takenBack = leaveAlone && isToCa ? ca.fingerprint : undefined;
+      return aborted(state, this.#options.nowMs(), this.#endsMs(), force, takenBack);
+    });
+  }
+
+  /** The CA that was given last is left alone, as somebody took the rotation to it back. Known after a restart too. */
+  get isTakenBack(): boolean {
+    const { takenBack } = this.#kept.current.stored;
+    return takenBack !== undefined && takenBack === this.ca?.fingerprint;
   }
 
   /**

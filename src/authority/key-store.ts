@@ -28,6 +28,8 @@ export interface StoredAuthority {
   readonly rotation?: StoredRotation | undefined;
   /** The roots of earlier rotations vouch for the keys of later ones. Absent: there were none. */
   readonly crosses?: readonly CrossCertificate[] | undefined;
+  /** SHA-256 of the operator's CA, lower-case hex, whose rotation somebody took back: it is left alone. */
+  readonly takenBack?: string | undefined;
   /** The roots that are trusted, the signing one among them; DER. */
   readonly bundle: {
     readonly x509Authorities: readonly Buffer[];

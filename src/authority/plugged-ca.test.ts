@@ -336,6 +336,35 @@ describe("the move to an operator's CA", () => {
     expect((await store.load())?.root.privateKeyPem).toBeUndefined();
   });
 
+  it('that was taken back stays so after a restart, and until it has been away or is begun by hand', async () => {
+    const store = memoryKeyStore();
+    await Authority.open({ store, trustDomain, nowMs: Date.now, svidTtlMs: 3_600_000 });
+    const two = await check({ signer: await operatorCa({ name: 'Two' }) });
+    const authority = await open(two, store);
+    await authority.prepareRotation();
+    await authority.abortRotation();
+    expect(authority.isTakenBack).toBe(false);
+    await authority.prepareRotation();
+    await authority.abortRotation(false, true);
+    expect(authority.isTakenBack).toBe(true);
+    const again = await open(two, store);
+    expect(again.isTakenBack).toBe(true);
+    const three = await check({ signer: await operatorCa({ name: 'Three' }) });
+    expect((await open(three, store)).isTakenBack).toBe(false);
+
+    await again.prepareRotation();
+    expect(again.isTakenBack).toBe(false);
+    await again.activateRotation();
+    // From there one step back is to where it would go on by itself.
+    await again.abortRotation(false, true);
+    expect([again.rotation.step, again.isTakenBack]).toEqual(['prepared', true]);
+    await again.abortRotation(true, true);
+    expect([again.rotation.step, again.isTakenBack]).toEqual(['steady', true]);
+    await again.setRoots([]);
+    expect(again.isTakenBack).toBe(false);
+    expect((await store.load())?.takenBack).toBeUndefined();
+  });
+
   it('is refused to begin where no other CA was given: roots are for the operator to make', async () => {
     const authority = await open(await check({ signer: await operatorCa({ name: 'One' }) }));
     await expectRefused(authority.prepareRotation(), 'rotation-refused', /Put it in the place/u);

@@ -50,6 +50,7 @@ export function prepared(
   const living = (state.crosses ?? []).filter(({ certificate }) => isAlive(certificate, nowMs));
   return {
     ...state,
+    takenBack: undefined,
     crosses: cross === undefined ? living : [cross, ...living],
     rotation: { step: 'prepared', sinceMs: nowMs, other: next, otherEndsMs: 0 },
     bundle: withRoots(state, [...state.bundle.x509Authorities, next.certificate]),
@@ -64,6 +65,7 @@ export function activated(state: StoredAuthority, nowMs: number, endsMs: number)
   const rotation = refuseOutOfOrder(state, 'activate');
   return {
     ...state,
+    takenBack: undefined,
     root: rotation.other,
     rotation: { step: 'activated', sinceMs: nowMs, other: state.root, otherEndsMs: endsMs },
   };
@@ -80,6 +82,7 @@ export function retired(state: StoredAuthority, nowMs: number, force: boolean): 
 /**
  * One step back. From activated: the former root signs again, and the other one stays trusted.
  * @param endsMs when the last SVID below the root that signs now will end
+ * @param takenBack the operator's CA that is not to be moved to by itself any more
  * @throws AuthorityError `rotation-refused`
  */
 export function aborted(
@@ -87,15 +90,17 @@ export function aborted(
   nowMs: number,
   endsMs: number,
   force: boolean,
+  takenBack?: string,
 ): StoredAuthority {
   const rotation = refuseOutOfOrder(state, 'abort');
   if (rotation.step === 'prepared') {
     const { fingerprint } = describeRoot(rotation.other);
     const crosses = (state.crosses ?? []).filter(({ of }) => of !== fingerprint);
-    return withoutOther({ ...state, crosses }, rotation, nowMs, force);
+    return withoutOther({ ...state, crosses, takenBack }, rotation, nowMs, force);
   }
   return {
     ...state,
+    takenBack,
     root: rotation.other,
     rotation: { step: 'prepared', sinceMs: nowMs, other: state.root, otherEndsMs: endsMs },
   };
@@ -116,6 +121,7 @@ export function withoutFormerCa(
   if (!state.bundle.x509Authorities.some((known) => known.equals(root))) return undefined;
   return {
     ...state,
+    takenBack: undefined,
     root: { certificate: root },
     rotation: { step: 'activated', sinceMs: nowMs, other: state.root, otherEndsMs: endsMs },
   };

@@ -24,6 +24,7 @@ export function serializeStored(state: StoredAuthority): string {
         ...(above && { above: above.map(pem) }),
       })),
     }),
+    ...(state.takenBack !== undefined && { takenBack: state.takenBack }),
     bundle: TrustBundle.of({ trustDomain: TrustDomain.parse(state.trustDomain), ...state.bundle }),
   };
   return `${JSON.stringify(document, undefined, 2)}\n`;
@@ -43,12 +44,13 @@ export function parseStored(text: string, what: string): StoredAuthority {
       trustDomain,
       JSON.stringify(document['bundle']),
     );
-    const { rotation, crosses } = document;
+    const { rotation, crosses, takenBack } = document;
     return {
       trustDomain: trustDomain.name,
       root: rootOf(document['root']),
       ...(rotation !== undefined && { rotation: rotationOf(rotation) }),
       ...(crosses !== undefined && { crosses: listOf(crosses).map(crossOf) }),
+      ...(takenBack !== undefined && { takenBack: textOf(takenBack) }),
       bundle: { x509Authorities, sequence, refreshHintSeconds },
     };
   } catch (cause) {

@@ -64,6 +64,10 @@ describe('the bench, in a tiny size', () => {
         'pods-reviews',
         'api-return-requests',
         'api-return-sidecars',
+        'quarantine-p50',
+        'quarantine-p99',
+        'quarantine-lifted-p50',
+        'quarantine-lifted-p99',
       ]);
       for (const { name, value, limit, ofLimit } of rows) {
         expect(

@@ -8,6 +8,7 @@ import { parseOptions, usage, type BenchOptions, type RowGroup } from './options
 import { podsRows } from './pods-rows.ts';
 import { processRows } from './process-rows.ts';
 import { renewalRows } from './renewal-rows.ts';
+import { quarantineRows } from './quarantine-rows.ts';
 import { returnRows } from './return-rows.ts';
 import { table, type Row } from './row.ts';
 
@@ -56,6 +57,11 @@ const parts: readonly Part[] = [
     groups: ['api-return'],
     title: 'an API server, and a replica, that are gone',
     run: (options) => returnRows(options, progress),
+  },
+  {
+    groups: ['quarantine'],
+    title: 'an identity that is cut off',
+    run: (options) => quarantineRows(options, progress),
   },
 ];
 

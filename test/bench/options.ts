@@ -15,6 +15,7 @@ export const rowGroups = [
   'apply',
   'pods',
   'api-return',
+  'quarantine',
 ] as const;
 export type RowGroup = (typeof rowGroups)[number];
 
@@ -39,6 +40,8 @@ export interface BenchSize {
   readonly renewedTtlSeconds: number;
   /** For which the API server is away; and what is asked of it is counted for as long. */
   readonly outageMs: number;
+  /** Identities cut off, and taken back, one after the other. */
+  readonly cuts: number;
 }
 
 export interface BenchOptions {
@@ -53,7 +56,7 @@ export interface BenchOptions {
 export const usage: string = `usage: make bench, or: node test/bench/main.ts
   --only ROW      one of ${rowGroups.join(', ')}
   --json FILE     also write the rows as JSON
-  --sidecars N    simulated sidecars (default 1000); twice as many pods at the API server
+  --sidecars N    simulated sidecars (default 1000); twice as many pods at the API server, half as many for the quarantine
   --quick         few, short rounds: shows that it works, not how fast
   --profile DIR   write CPU profiles of the control plane (for Chrome's or VS Code's viewer); slows it down
 `;
@@ -90,6 +93,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
         outageMs: 2_000,
         // The least that the control plane takes.
         renewedTtlSeconds: 60,
+        cuts: 2,
         pods: sidecars,
       }
     : {
@@ -102,6 +106,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
         applies: 200,
         outageMs: 30_000,
         renewedTtlSeconds: 120,
+        cuts: 50,
         pods: 2 * sidecars,
       };
   return { size, only, json: values.json, profile: values.profile };

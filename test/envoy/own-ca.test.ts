@@ -5,9 +5,11 @@ import { afterAll, describe, expect, it } from 'vitest';
 import type { RotateRootResponse } from '../../src/operator/index.ts';
 import { CaFolder } from '../harness/ca-files.ts';
 import { Load } from '../harness/http.ts';
-import { operatorCa } from '../harness/operator-ca.ts';
+import { exchange } from '../harness/tcp.ts';
+import { operatorCa, type OperatorCa } from '../harness/operator-ca.ts';
 import { waitFor } from '../harness/wait.ts';
 import { useConnectionsOnce } from './bootstrap-edits.ts';
+import { overHttp2, Repeated } from './load.ts';
 import { TestMesh } from './mesh.ts';
 import { allowAll } from './policies.ts';
 
@@ -20,16 +22,43 @@ const folder = mkdtempSync(join(tmpdir(), 'countersign-ca-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 async function startMesh(flags: readonly string[]): Promise<TestMesh> {
-  const calls = [{ to: cart, protocol: 'http' }] as const;
+  const calls = [
+    { to: cart, protocol: 'http' },
+    { to: cart, protocol: 'tcp' },
+  ] as const;
   return await TestMesh.start({
     pods: [
-      { pod: cart, serves: ['http'] },
+      { pod: cart, serves: ['http', 'tcp'] },
       { pod: web, calls },
       { pod: busy, calls, edit: useConnectionsOnce },
     ],
     policies: { cart: allowAll('shop/cart', 'cart') },
     flags: ['--svid-ttl', '1m', ...flags],
   });
+}
+
+/** HTTP/1.1, HTTP/2 and TCP, of both callers. */
+function loadsOf(mesh: TestMesh): readonly (Load | Repeated)[] {
+  return [web, busy].flatMap((pod) => {
+    const [http, tcp] = [mesh.wayOut(pod), mesh.wayOut(pod, 1)];
+    return [
+      new Load({ ...http, path: '/items' }),
+      overHttp2(http),
+      new Repeated(async () => (await exchange({ ...tcp, text: 'hello' })) === 'hello'),
+    ];
+  });
+}
+
+async function fingerprintOf({ certificate }: OperatorCa): Promise<string> {
+  return Buffer.from(await certificate.getThumbprint('SHA-256')).toString('hex');
+}
+
+async function reaches(mesh: TestMesh, state: string): Promise<void> {
+  await waitFor(
+    `the rotation to be ${state}`,
+    async () => ((await status(mesh)).state === state ? true : undefined),
+    { timeoutMs: 150_000, everyMs: 500 },
+  );
 }
 
 async function status(mesh: TestMesh): Promise<RotateRootResponse> {
@@ -110,13 +139,10 @@ describe.concurrent("an operator's CA", () => {
     const files = new CaFolder(join(folder, 'moved'));
     const [one, two] = [await operatorCa({ name: 'One' }), await operatorCa({ name: 'Two', key: 'P-384' })];
     const below = await operatorCa({ name: 'Two Mesh CA', by: two, pathLength: 1 });
-    const fingerprints = [one, two].map(async ({ certificate }) =>
-      Buffer.from(await certificate.getThumbprint('SHA-256')).toString('hex'),
-    );
-    const [oneFingerprint, twoFingerprint] = await Promise.all(fingerprints);
+    const [oneFingerprint, twoFingerprint] = [await fingerprintOf(one), await fingerprintOf(two)];
     files.write({ signer: one, roots: [one] });
     const mesh = await startMesh(files.flags);
-    const loads = [web, busy].map((pod) => new Load({ ...mesh.wayOut(pod), path: '/items' }));
+    const loads = loadsOf(mesh);
     try {
       expect((await status(mesh)).signing?.fingerprint).toBe(oneFingerprint);
       mesh.envoy(web).freeze();
@@ -131,11 +157,7 @@ describe.concurrent("an operator's CA", () => {
       expect(waiting.lagging.join()).toContain(`${web} has not acknowledged the bundle yet`);
       mesh.envoy(web).thaw();
       for (const state of ['activated', 'steady']) {
-        await waitFor(
-          `the rotation to be ${state}`,
-          async () => ((await status(mesh)).state === state ? true : undefined),
-          { timeoutMs: 150_000, everyMs: 500 },
-        );
+        await reaches(mesh, state);
         expect((await status(mesh)).signing?.fingerprint).toBe(twoFingerprint);
       }
       expect((await status(mesh)).other).toBeNull();
@@ -166,6 +188,72 @@ describe.concurrent("an operator's CA", () => {
     }
     for (const { total } of loads) expect(total).toBeGreaterThan(50);
     // What was asked of a frozen Envoy waits, and is answered later.
-    expect(loads.map(({ failed }) => failed)).toEqual([0, 0]);
+    expect(loads.map(({ failed }) => failed)).toEqual(loads.map(() => 0));
+  });
+
+  it('gives way to another one over HTTP/2 and TCP too, with a kill after each step', patience, async () => {
+    const files = new CaFolder(join(folder, 'killed'));
+    const [one, two] = [await operatorCa({ name: 'One' }), await operatorCa({ name: 'Two' })];
+    const second = await fingerprintOf(two);
+    files.write({ signer: one, roots: [one] });
+    const mesh = await startMesh(files.flags);
+    const { controlPlane } = mesh;
+    const loads = loadsOf(mesh);
+    try {
+      files.write({ signer: two, roots: [two] });
+      await reaches(mesh, 'prepared');
+      await waitFor('every Envoy to trust the new root', async () =>
+        (await status(mesh)).lagging.length === 0 ? true : undefined,
+      );
+      // All that is left is the new CA: it signs at once, and all trust it.
+      await controlPlane.crash();
+      expect(controlPlane.log).toContain('so the next one signs at once');
+      expect(await status(mesh)).toMatchObject({ state: 'activated', signing: { fingerprint: second } });
+      await waitFor(
+        'every Envoy to be back',
+        async () => (new Set((await mesh.connected()).map(({ pod }) => pod)).size === 3 ? true : undefined),
+        { timeoutMs: 60_000 },
+      );
+      await controlPlane.crash();
+      expect(await status(mesh)).toMatchObject({ state: 'activated', signing: { fingerprint: second } });
+      await reaches(mesh, 'steady');
+      await controlPlane.crash();
+      expect(await status(mesh)).toMatchObject({
+        state: 'steady',
+        signing: { fingerprint: second },
+        other: null,
+      });
+      await expectNoTlsFault(mesh);
+    } finally {
+      await Promise.all(loads.map((load) => load.stop()));
+      await mesh.stop();
+    }
+    for (const { total } of loads) expect(total).toBeGreaterThan(50);
+    expect(loads.map(({ failed }) => failed)).toEqual(loads.map(() => 0));
+  });
+
+  it('is left alone after it was taken back, by the process after a kill too', patience, async () => {
+    const files = new CaFolder(join(folder, 'taken-back'));
+    const first = await operatorCa({ name: 'One' });
+    const mesh = await startMesh([]);
+    const { controlPlane } = mesh;
+    try {
+      const before = (await status(mesh)).signing?.fingerprint;
+      files.write({ signer: first, roots: [first] });
+      await controlPlane.restartWith(files.flags);
+      await reaches(mesh, 'prepared');
+      await controlPlane.ask('rotate abort');
+      await untilReadyz(mesh, /ca-transition: .* was taken back/u);
+      await controlPlane.crash();
+      await untilReadyz(mesh, /ca-transition: .* was taken back/u);
+      expect(await status(mesh)).toMatchObject({ state: 'steady', signing: { fingerprint: before } });
+      const steps = controlPlane.audit().filter(({ event }) => event === 'root.rotated');
+      expect(steps.map(({ actor, step }) => [actor, step])).toEqual([
+        ['ca', 'prepare'],
+        ['operator', 'abort'],
+      ]);
+    } finally {
+      await mesh.stop();
+    }
   });
 });

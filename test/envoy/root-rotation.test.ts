@@ -156,6 +156,25 @@ describe.concurrent('the root rotates', () => {
     }
   });
 
+  it('and not before who was live before a kill can be back', patience, async () => {
+    const mesh = await startMesh();
+    const { controlPlane } = mesh;
+    try {
+      mesh.envoy(web).freeze();
+      await controlPlane.ask('rotate prepare');
+      await controlPlane.crash();
+      const refused = await controlPlane.tryToAsk('rotate activate');
+      expect(refused.code).toBe(2);
+      expect(refused.stderr).toContain('Envoys may be on their way back until 2');
+      mesh.envoy(web).thaw();
+      await takeWhenReady(mesh, 'activate', 60_000);
+      expect((await mesh.call(web)).status).toBe(200);
+    } finally {
+      mesh.envoy(web).thaw();
+      await mesh.stop();
+    }
+  });
+
   it('and goes on where it was after a kill', patience, async () => {
     const mesh = await startMesh();
     try {

@@ -13,7 +13,7 @@ export interface PolicySet {
   readonly ended?: boolean;
   /** Verify the tokens of end users. `$KEYS0`, `$KEYS1`: the issuers' keys, `$KEYS2`: both. */
   readonly authentications?: readonly AuthenticationDocument[];
-  /** Whom the workload denies before any policy. `$DIGEST0`: of the certificate of the first SVID. */
+  /** Whom the workload denies before any policy. `$DIGEST0`: of the certificate of the first SVID. Times may be `$MS-10m`, or `$ISSUED+1` in ms. */
   readonly quarantine?: readonly QuarantineRule[];
   /** AuthorizationPolicy documents. */
   readonly documents: readonly PolicyDocument[];

@@ -112,6 +112,7 @@ function smallerSet(set: PolicySet): PolicySet[] {
   return [
     ...(set.documents.length > 1 ? without(set.documents).map((documents) => ({ ...set, documents })) : []),
     ...(set.portKnown ? [{ ...set, portKnown: false }] : []),
+    ...without(set.quarantine ?? []).map((quarantine) => ({ ...set, quarantine })),
     ...without(set.authentications ?? []).map((authentications) => ({ ...set, authentications })),
     ...inside(set.authentications ?? [], ({ spec, ...document }) =>
       without(spec.jwtRules ?? []).map((jwtRules) => ({ ...document, spec: { jwtRules } })),

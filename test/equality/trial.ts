@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
 import type { Asked, Pair, Verdict } from './case.ts';
+import { parseQuarantineName } from '../../src/policy/index.ts';
 import type { Court, Hearing } from './envoy/court.ts';
 import { EvaluatedSet } from './evaluated.ts';
 import { batch, type Docket } from './generate/batch.ts';
@@ -116,6 +117,7 @@ function outcomeOf(
   return [
     protocol,
     ...(verdict === 'REFUSED' || verdict === 'UNAUTHENTICATED' ? [verdict] : [verdict, 'by', by]),
+    ...(rule !== undefined && parseQuarantineName(rule) !== undefined ? ['quarantined'] : []),
     ...((asked.tokens ?? []).length === 0 ? [] : ['token']),
     ...(sent === undefined ? [] : ['asked']),
     ...(audited === undefined ? [] : ['audited']),
@@ -135,6 +137,7 @@ export function render({ pair, evaluator, envoy }: Mismatch, replay: string | un
     ...(set.portKnown && { portKnown: true }),
     ...(set.aliases === true && { aliases: true }),
     ...(set.ended === true && { ended: true }),
+    ...(set.quarantine && { quarantine: set.quarantine }),
     ...(set.authentications && { authentications: set.authentications.map(({ spec }) => spec.jwtRules) }),
     policies: set.documents,
     cases: [{ asked: told(asked), verdict: told(envoy) }],

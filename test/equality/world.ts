@@ -130,8 +130,8 @@ export function inThisRun<T>(value: T, port: number): T {
     .replaceAll(/\$NOW([+-]\d+)m/gu, (_, minutes: string) =>
       new Date(Date.now() + Number(minutes) * 60_000).toISOString(),
     );
-  const times = text.replaceAll(/"\$MS([+-]\d+)m"/gu, (_, minutes: string) =>
-    String(Date.now() + Number(minutes) * 60_000),
-  );
+  const times = text
+    .replaceAll(/"\$MS([+-]\d+)m"/gu, (_, minutes: string) => String(Date.now() + Number(minutes) * 60_000))
+    .replaceAll(/"\$ISSUED([+-]\d+)"/gu, (_, ms: string) => String(ISSUED_MS + Number(ms)));
   return JSON.parse(times.replaceAll(/\$DIGEST(\d+)/gu, (_, index: string) => digestOf(Number(index)))) as T;
 }

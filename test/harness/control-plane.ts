@@ -15,7 +15,7 @@ export class TestControlPlane {
   readonly admin: string;
   readonly auditLog: string;
   readonly #home: Home;
-  readonly #flags: readonly string[];
+  #flags: readonly string[];
   readonly #env: NodeJS.ProcessEnv;
   #child: Child;
 
@@ -149,6 +149,12 @@ export class TestControlPlane {
     await this.stop();
     this.#child = this.#spawn();
     await this.ready();
+  }
+
+  /** The same with further flags. */
+  async restartWith(flags: readonly string[]): Promise<void> {
+    this.#flags = [...this.#flags, ...flags];
+    await this.restart();
   }
 
   #spawn(): Child {

@@ -11,7 +11,7 @@ export interface Docket {
 
 const QUESTIONS = 25;
 /** One set in so many speaks TCP: a connection costs more than a request. */
-const TCP_EVERY = 12;
+const TCP_EVERY = 8;
 
 function dockets(protocol: PolicySet['protocol']): fc.Arbitrary<Docket> {
   return policySet(protocol).chain((set) =>

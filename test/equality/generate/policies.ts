@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import type { Condition, Fields, PolicyDocument, PolicySet, RuleDocument } from '../case.ts';
 import { AUTHORIZERS, NOW } from '../world.ts';
 import { authentications } from './authentications.ts';
+import { quarantine } from './quarantine.ts';
 import { CONDITION_VALUES, FIELD_VALUES } from './values.ts';
 
 const SOURCE = [
@@ -153,6 +154,11 @@ function setOf(protocol: PolicySet['protocol'], provider: string): fc.Arbitrary<
         { weight: 1, arbitrary: authentications },
       ),
     }),
+    quarantine: fc.oneof(
+      // Of the few sets that speak TCP, more.
+      { weight: protocol === 'http' ? 11 : 4, arbitrary: fc.constant([]) },
+      { weight: 1, arbitrary: quarantine },
+    ),
     documents: fc.uniqueArray(document(protocol, provider), {
       minLength: 1,
       maxLength: 4,

@@ -3,6 +3,7 @@ import type { Asked, Condition, PolicySet, RuleDocument } from '../case.ts';
 import { CLIENT_ADDRESSES, METADATA, ODD_PEERS, PORT, SVIDS, type Peer } from '../world.ts';
 import { tokens } from './authentications.ts';
 import { instances, neighbours, pathNeighbours, svidsFor } from './edges.ts';
+import { suspects } from './quarantine.ts';
 import { HEADER_VALUES, metadataKey, PATHS } from './values.ts';
 
 /** What a rule says about one thing that a request has. */
@@ -61,7 +62,8 @@ function near(
 
 const svid = (id: string): Peer => ({ kind: 'svid', id });
 
-function peer(way: Way): fc.Arbitrary<Peer> {
+/** @param meant by the quarantine */
+function peer(way: Way, meant: readonly Peer[]): fc.Arbitrary<Peer> {
   const keys: Readonly<Record<string, string>> = {
     principals: 'source.principal',
     namespaces: 'source.namespace',
@@ -79,6 +81,10 @@ function peer(way: Way): fc.Arbitrary<Peer> {
     {
       weight: fitting.length > 0 ? 10 : 0,
       arbitrary: fc.constantFrom(...(fitting.length > 0 ? fitting : SVIDS)).map(svid),
+    },
+    {
+      weight: meant.length > 0 ? 6 : 0,
+      arbitrary: fc.constantFrom(...(meant.length > 0 ? meant : ODD_PEERS)),
     },
     { weight: 4, arbitrary: fc.constantFrom(...SVIDS).map(svid) },
     { weight: 1, arbitrary: fc.constantFrom(...ODD_PEERS) },
@@ -119,7 +125,12 @@ function headers(way: Way): fc.Arbitrary<(readonly [string, string])[]> {
 }
 
 /** A request near the edges of one of the set's rules. */
-export function question({ documents, protocol, authentications = [] }: PolicySet): fc.Arbitrary<Asked> {
+export function question({
+  documents,
+  protocol,
+  authentications = [],
+  quarantine = [],
+}: PolicySet): fc.Arbitrary<Asked> {
   const custom = documents.some(({ spec }) => spec.action === 'CUSTOM');
   const all = documents.flatMap(({ spec }) => (spec.rules ?? []).flatMap(ways));
   return fc.constantFrom(...(all.length > 0 ? all : [NO_WAY])).chain((way) => {
@@ -134,7 +145,7 @@ export function question({ documents, protocol, authentications = [] }: PolicySe
       Object.keys(way.source).some((field) => /ipBlocks/iu.test(field));
     return fc
       .record({
-        peer: peer(way),
+        peer: peer(way, suspects(quarantine)),
         ipv6: fc.integer({ min: 0, max: speaksOfIp ? 4 : 30 }).map((dice) => dice === 0),
         source: speaksOfIp ? fc.constantFrom(...CLIENT_ADDRESSES) : fc.constant(CLIENT_ADDRESSES[0] ?? ''),
         sni: speaksOfSni ? near(sni, ['', '', 'a.sni', 'A.sni']).map(hostName) : fc.constant(undefined),
