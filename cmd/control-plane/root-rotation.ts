@@ -17,10 +17,13 @@ const MAX_LINE = 256;
 /** Of the authority, which an operator is to read: the step was not taken, and nothing changed. */
 const REFUSALS: ReadonlySet<AuthorityErrorCode> = new Set([
   'rotation-refused',
+  'ca-missing',
   'store-conflict',
   'store-unwritable',
   'suspended',
 ]);
+const WITHOUT_SIGNER =
+  'cannot sign below the new root: the CA of that root has not arrived there or was refused, which its log and /readyz say';
 /** SPIFFE_Federation section 4.1: three to five refresh hints before its use, a new key is published. */
 const PUBLISHED_HINTS = 3;
 const STEPS: readonly RotationStep[] = ['prepare', 'activate', 'retire', 'abort'];
@@ -69,6 +72,7 @@ export class RootRotation {
         ...this.#bundleStates().lagging,
         ...this.#unaware(),
         ...this.#othersWithoutBundle(),
+        ...this.#withoutSigner(),
         ...silent(),
         ...this.#unpublished(),
       ];
@@ -91,7 +95,11 @@ export class RootRotation {
         ...counted(this.#bundleStates()),
         unawareUntilMs: unawareUntilMs(),
       },
-      svids: { signing: authority.rotation.signing.fingerprint, ...counted(this.#svidStates()) },
+      svids: {
+        signing: authority.rotation.signing.fingerprint,
+        canSign: authority.canSign,
+        ...counted(this.#svidStates()),
+      },
     };
   }
 
@@ -174,6 +182,24 @@ export class RootRotation {
         return [`replica ${replica} gives out an earlier bundle`];
       return [...linesOf(replica, bundle), ...this.#unaware(bundle.unawareUntilMs)];
     });
+  }
+
+  /** Below an operator's CA signs only who has that CA, whatever the shared state says. */
+  #withoutSigner(): readonly string[] {
+    const { authority, others } = this.#parts;
+    const next = authority.rotation.other?.fingerprint;
+    if (next === undefined) return [];
+    const lines = authority.canSign.includes(next) ? [] : [`this replica ${WITHOUT_SIGNER}`];
+    for (const [replica, { bundle, svids }] of others()) {
+      // That line is there already: of this root it cannot know.
+      if (bundle.sequence < authority.bundle.sequence) continue;
+      if (svids.canSign === undefined)
+        lines.push(
+          `replica ${replica} does not say whether it can sign below the new root: it is of an earlier release, so bring it to this one`,
+        );
+      else if (!svids.canSign.includes(next)) lines.push(`replica ${replica} ${WITHOUT_SIGNER}`);
+    }
+    return lines;
   }
 
   #othersWithFormerSvid(): readonly string[] {
