@@ -14,7 +14,7 @@ const report = (sequence: number): Report => ({
   svids: { signing: 'ab12', proxies: 1, current: 1, lagging: [] },
 });
 
-const there: OtherReplica = { sinceMs: 0, lost: false };
+const running: OtherReplica = { sinceMs: 0, lost: false };
 
 let server: FakeApiServer;
 let api: ApiServer;
@@ -165,7 +165,7 @@ describe('the reports of others', () => {
   });
 
   it('are missed where a pod is ready and none of it is there, or none can be read', async () => {
-    pods.others.set('pod-r1', there).set('pod-r2', there);
+    pods.others.set('pod-r1', running).set('pod-r2', running);
     await start(configMap('r1', 1));
     await until('the list', () => reports.others.size === 1);
     expect(reports.silent()).toEqual(['replica pod-r2 does not report']);
@@ -182,7 +182,7 @@ describe('the reports of others', () => {
   });
 
   it('are missed of a pod that may run where nobody can reach it, and what to do is said', async () => {
-    pods.others.set('pod-r1', { ...there, lost: true });
+    pods.others.set('pod-r1', { ...running, lost: true });
     await start(configMap('r1', 1));
     await until('the list', () => reports.others.size === 1);
     expect(reports.silent()).toEqual([]);
@@ -193,7 +193,7 @@ describe('the reports of others', () => {
   });
 
   it('that were taken back are missed at once by who needs them, and by all once they would not count any more', async () => {
-    pods.others.set('pod-r1', there);
+    pods.others.set('pod-r1', running);
     await start(configMap('r1', 1));
     await until('the list', () => reports.others.size === 1);
     clockMs = 25_000;
@@ -206,7 +206,7 @@ describe('the reports of others', () => {
   });
 
   it('are not held against anybody while the API server is away, only against a right that is missing', async () => {
-    pods.others.set('pod-r1', there);
+    pods.others.set('pod-r1', running);
     await start(configMap('r1', 1));
     await until('the list', () => reports.others.size === 1);
     server.answer = ({ json }) => json({ message: 'away' }, 503);
