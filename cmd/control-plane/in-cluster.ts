@@ -235,7 +235,11 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
       closers.push(runReports(pods, reports));
       const root = followRoot(api, secret, authority, options);
       closers.push(() => root.stop());
-      caPlugged = () => root.again();
+      caPlugged = () => {
+        root.again();
+        // The others are told what this replica can sign below.
+        opened.touch();
+      };
       closers.push(() => leadership.stop());
       leadership.start();
     },

@@ -19,10 +19,13 @@ const RETURN_MS = 30_000;
 /** Of the authority, which an operator is to read: the step was not taken, and nothing changed. */
 const REFUSALS: ReadonlySet<AuthorityErrorCode> = new Set([
   'rotation-refused',
+  'ca-missing',
   'store-conflict',
   'store-unwritable',
   'suspended',
 ]);
+const WITHOUT_SIGNER =
+  'cannot sign below the new root: the CA of that root has not arrived there or was refused, which its log and /readyz say';
 /** SPIFFE_Federation section 4.1: three to five refresh hints before its use, a new key is published. */
 const PUBLISHED_HINTS = 3;
 /** The actor of steps that follow from the files of the operator's CA. */
@@ -75,6 +78,7 @@ export class RootRotation {
         ...this.#bundleStates().lagging,
         ...this.#unaware(),
         ...this.#othersWithoutBundle(),
+        ...this.#withoutSigner(),
         ...silent(),
         ...this.#unpublished(),
       ];
@@ -97,7 +101,11 @@ export class RootRotation {
         ...counted(this.#bundleStates()),
         unawareUntilMs: unawareUntilMs(),
       },
-      svids: { signing: authority.rotation.signing.fingerprint, ...counted(this.#svidStates()) },
+      svids: {
+        signing: authority.rotation.signing.fingerprint,
+        canSign: authority.canSign,
+        ...counted(this.#svidStates()),
+      },
     };
   }
 
@@ -192,6 +200,24 @@ export class RootRotation {
     if (authority.nowMs() >= untilMs) return [];
     const until = new Date(untilMs).toISOString();
     return [`this control plane was restarted: Envoys may be on their way back until ${until}`];
+  }
+
+  /** Below an operator's CA signs only who has that CA, whatever the shared state says. */
+  #withoutSigner(): readonly string[] {
+    const { authority, others } = this.#parts;
+    const next = authority.rotation.other?.fingerprint;
+    if (next === undefined) return [];
+    const lines = authority.canSign.includes(next) ? [] : [`this replica ${WITHOUT_SIGNER}`];
+    for (const [replica, { bundle, svids }] of others()) {
+      // That line is there already: of this root it cannot know.
+      if (bundle.sequence < authority.bundle.sequence) continue;
+      if (svids.canSign === undefined)
+        lines.push(
+          `replica ${replica} does not say whether it can sign below the new root: it is of an earlier release, so bring it to this one`,
+        );
+      else if (!svids.canSign.includes(next)) lines.push(`replica ${replica} ${WITHOUT_SIGNER}`);
+    }
+    return lines;
   }
 
   #othersWithFormerSvid(): readonly string[] {

@@ -29,7 +29,7 @@ function plan({ step, signing, other, otherEndsMs = 0 }: RotationState, lagging:
     steady: [
       `the root that signs ends at ${iso(signing.notAfterMs)}`,
       'prepare: a new root joins the bundle, and every Envoy is told; it signs nothing yet',
-      `activate: ${ACTIVATE}, once every live Envoy has acknowledged the bundle`,
+      `activate: ${ACTIVATE}, once every live Envoy has acknowledged the bundle and every replica can sign below it`,
       `retire: ${RETIRE}`,
     ],
     prepared: [

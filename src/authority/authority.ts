@@ -143,6 +143,11 @@ export class Authority {
       .join('');
   }
 
+  /** Fingerprints of the roots in use that it could sign below: the one that signs, and another where its key or CA is at hand. */
+  get canSign(): readonly string[] {
+    return this.#kept.signable.map((root) => describeRoot(root).fingerprint);
+  }
+
   /** Whether an SVID was issued below the root that signs now. */
   isCurrent(chain: Pick<IssuedChain, 'signedBy'>): boolean {
     return chain.signedBy === this.#issuing.root.fingerprint;

@@ -102,6 +102,14 @@ export class StateKeeper {
     return this.#cas[0];
   }
 
+  /** The roots in use below which all is there to sign. */
+  get signable(): readonly StoredRoot[] {
+    const { root, rotation } = this.#current.stored;
+    return [root, ...(rotation === undefined ? [] : [rotation.other])].filter(
+      (one) => one.privateKeyPem !== undefined || caOf(one, this.#cas) !== undefined,
+    );
+  }
+
   /**
    * Takes an operator's CA. Where it leads to the root that signs it signs from here on; else when that root does.
    * @throws AuthorityError `signer-unavailable`
@@ -203,12 +211,16 @@ async function ready(
 /** By itself, or by the operator's CA that is at hand. */
 function signerOf(stored: StoredRoot, cas: PluggedCas, where: string): Root {
   if (stored.privateKeyPem !== undefined) return openRoot(stored, where);
-  const ca = cas.find(({ root }) => root.certificate.equals(stored.certificate));
+  const ca = caOf(stored, cas);
   if (ca !== undefined) return ca.root;
   throw new AuthorityError(
     'ca-missing',
     `Below the root ${describeRoot(stored).fingerprint} in ${where} an operator's CA signs, and it is not at hand: name it with --ca-cert and --ca-key, or --ca-secret.`,
   );
+}
+
+function caOf({ certificate }: StoredRoot, cas: PluggedCas): PluggedCa | undefined {
+  return cas.find(({ root }) => root.certificate.equals(certificate));
 }
 
 function isSameSigner(one: Root, other: Root): boolean {

@@ -18,10 +18,25 @@ const me = {
   extra: { 'authentication.kubernetes.io/pod-name': ['me'] },
 };
 
-function pod(name: string, version: number, ready = 'True', more: object = {}): object {
+interface Said {
+  readonly containers?: boolean;
+  readonly ready?: boolean;
+  readonly deleted?: boolean;
+}
+
+function pod(name: string, version: number, said: Said = {}): object {
+  const { containers = true, ready = containers, deleted = false } = said;
+  const condition = (type: string, holds: boolean): object => ({ type, status: holds ? 'True' : 'False' });
   return {
-    metadata: { name, resourceVersion: String(version), ...more },
-    status: { phase: 'Running', conditions: [{ type: 'Ready', status: ready }] },
+    metadata: {
+      name,
+      resourceVersion: String(version),
+      ...(deleted && { deletionTimestamp: '2026-01-01T00:00:00Z' }),
+    },
+    status: {
+      phase: 'Running',
+      conditions: [condition('ContainersReady', containers), condition('Ready', ready)],
+    },
   };
 }
 
@@ -64,16 +79,15 @@ afterEach(async () => {
 });
 
 describe('the pods of the replicas', () => {
-  it('are the ready ones of the own service account, beside the own', async () => {
-    await start(
-      pod('me', 1),
-      pod('other', 2),
-      pod('starting', 3, 'False'),
-      pod('going', 4, 'True', { deletionTimestamp: '2026-01-01T00:00:00Z' }),
-    );
+  it('are those of the own service account whose containers are ready, beside the own', async () => {
+    await start(pod('me', 1), pod('other', 2), pod('starting', 3, { containers: false }));
     expect(pods.unknownSinceMs).toBe(5);
     await until('the watch', () => watch !== undefined);
-    expect([pods.own, [...pods.others], pods.unknownSinceMs]).toEqual(['me', [['other', 5]], undefined]);
+    expect([pods.own, [...pods.others], pods.unknownSinceMs]).toEqual([
+      'me',
+      [['other', { sinceMs: 5, lost: false }]],
+      undefined,
+    ]);
     expect(server.requests.find((each) => each.includes('/pods?'))).toContain(
       'fieldSelector=spec.serviceAccountName%3Dcountersign',
     );
@@ -84,12 +98,33 @@ describe('the pods of the replicas', () => {
     );
     await until('both', () => pods.others.size === 2);
     expect([...pods.others]).toEqual([
-      ['other', 5],
-      ['starting', 9],
+      ['other', { sinceMs: 5, lost: false }],
+      ['starting', { sinceMs: 9, lost: false }],
     ]);
     watch?.events(
-      { type: 'MODIFIED', object: pod('other', 7, 'False') },
+      { type: 'MODIFIED', object: pod('other', 7, { containers: false }) },
       { type: 'DELETED', object: pod('starting', 8) },
+    );
+    await until('nobody', () => pods.others.size === 0);
+  });
+
+  it('are there on a node out of reach, until they are gone', async () => {
+    await start(pod('other', 1), pod('another', 2, { ready: false }));
+    await until('the watch', () => watch !== undefined);
+    expect(pods.others.get('another')).toEqual({ sinceMs: 5, lost: true });
+    clockMs = 9;
+    const isLost = (): boolean => pods.others.get('other')?.lost === true;
+    watch?.events({ type: 'MODIFIED', object: pod('other', 3, { ready: false }) });
+    await until('the loss', isLost);
+    watch?.events({ type: 'MODIFIED', object: pod('other', 4) });
+    await until('the return', () => !isLost());
+    watch?.events({ type: 'MODIFIED', object: pod('other', 5, { deleted: true }) });
+    await until('the eviction', isLost);
+    expect(pods.others.get('other')).toEqual({ sinceMs: 5, lost: true });
+    watch?.events(
+      { type: 'DELETED', object: pod('other', 6, { deleted: true }) },
+      // It has stopped, and its node says so.
+      { type: 'MODIFIED', object: pod('another', 7, { containers: false, deleted: true }) },
     );
     await until('nobody', () => pods.others.size === 0);
   });

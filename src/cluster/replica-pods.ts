@@ -16,16 +16,25 @@ export interface ReplicaPodsOptions {
   /** A clock that only goes forward. */
   readonly monotonicMs: () => number;
   readonly random: () => number;
-  /** A replica came, went, or is ready otherwise than it was. */
+  /** A replica came, went, or is there otherwise than it was. */
   readonly onChange: () => void;
   /** They cannot be seen; it is tried again. Once for each row of failures. */
   readonly onFailing: (what: string, error: unknown) => void;
   readonly onRecovered: (what: string) => void;
 }
 
+/** Another replica that is there, as far as anybody knows. */
+export interface OtherReplica {
+  /** Since when it has been seen, by our own clock. */
+  readonly sinceMs: number;
+  /** It is being deleted, or not called ready any more, while its containers run as far as its node has said. */
+  readonly lost: boolean;
+}
+
 interface ReplicaPod {
   readonly name: string;
-  readonly ready: boolean;
+  readonly running: boolean;
+  readonly lost: boolean;
 }
 
 const POD_NAME = 'authentication.kubernetes.io/pod-name';
@@ -33,12 +42,13 @@ const WHAT = 'the pods of the replicas';
 
 /**
  * Which replicas there are, by what the API server knows of them and not by what they say: one that cannot write is
- * there all the same. They are the ready pods that run as the own service account. Outside of a pod nobody knows.
+ * there all the same. They are the pods that run as the own service account and whose containers were ready when their
+ * node was heard of last: on a node out of reach they go on, and serve their Envoys, whatever is decided about the pod
+ * meanwhile. Outside of a pod nobody knows.
  */
 export class ReplicaPods {
   readonly #options: ReplicaPodsOptions;
-  /** Ready ones, and since when by our own clock. */
-  readonly #ready = new Map<string, number>();
+  readonly #others = new Map<string, OtherReplica>();
   #own: string | undefined;
   #unknownSinceMs: number | undefined;
 
@@ -52,9 +62,9 @@ export class ReplicaPods {
     return this.#own;
   }
 
-  /** Those beside the own, and since when they have been seen to be ready. */
-  get others(): ReadonlyMap<string, number> {
-    return this.#ready;
+  /** Those beside the own, by pod. */
+  get others(): ReadonlyMap<string, OtherReplica> {
+    return this.#others;
   }
 
   /** Since when it has not been known which there are; undefined: it is. */
@@ -106,7 +116,7 @@ export class ReplicaPods {
       sink: {
         replaced: (pods) => {
           const names = new Set(pods.map(({ name }) => name));
-          for (const name of this.#ready.keys()) if (!names.has(name)) this.#ready.delete(name);
+          for (const name of this.#others.keys()) if (!names.has(name)) this.#others.delete(name);
           for (const pod of pods) this.#set(pod);
           this.#seen();
         },
@@ -115,7 +125,7 @@ export class ReplicaPods {
           this.#options.onChange();
         },
         deleted: ({ name }) => {
-          this.#ready.delete(name);
+          this.#others.delete(name);
           this.#options.onChange();
         },
         absent: () => {},
@@ -133,9 +143,10 @@ export class ReplicaPods {
     });
   }
 
-  #set({ name, ready }: ReplicaPod): void {
-    if (!ready) this.#ready.delete(name);
-    else if (name !== this.#own && !this.#ready.has(name)) this.#ready.set(name, this.#options.monotonicMs());
+  #set({ name, running, lost }: ReplicaPod): void {
+    const sinceMs = this.#others.get(name)?.sinceMs ?? this.#options.monotonicMs();
+    if (!running) this.#others.delete(name);
+    else if (name !== this.#own) this.#others.set(name, { sinceMs, lost });
   }
 
   #seen(): void {
@@ -156,12 +167,13 @@ function selfOf(user: Fields, own: string): { readonly account: string; readonly
 function readReplicaPod(object: Fields): ReplicaPod {
   const metadata = fieldsAt(object, 'metadata');
   const { phase, conditions } = fieldsAt(object, 'status');
-  const ready =
-    phase === 'Running' &&
-    textAt(metadata, 'deletionTimestamp') === undefined &&
+  const holds = (type: string): boolean =>
     Array.isArray(conditions) &&
-    conditions.some(
-      (each: unknown) => isFields(each) && each['type'] === 'Ready' && each['status'] === 'True',
-    );
-  return { name: textAt(metadata, 'name') ?? '', ready };
+    conditions.some((each: unknown) => isFields(each) && each['type'] === type && each['status'] === 'True');
+  return {
+    name: textAt(metadata, 'name') ?? '',
+    // Not `Ready`: of a node that it cannot hear, the node lifecycle controller says that its pods are not.
+    running: phase === 'Running' && holds('ContainersReady'),
+    lost: textAt(metadata, 'deletionTimestamp') !== undefined || !holds('Ready'),
+  };
 }

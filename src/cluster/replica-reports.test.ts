@@ -4,6 +4,7 @@ import { waitFor } from '../../test/harness/wait.ts';
 import { ApiServer } from '../kubernetes/index.ts';
 import { FakeApiServer, listOf, type Asked, type Opened } from '../kubernetes/testing.ts';
 import { packReport, type Report } from '../status/index.ts';
+import type { OtherReplica } from './replica-pods.ts';
 import { ReplicaReports } from './replica-reports.ts';
 
 const collection = '/api/v1/namespaces/home/configmaps';
@@ -13,13 +14,14 @@ const report = (sequence: number): Report => ({
   svids: { signing: 'ab12', proxies: 1, current: 1, lagging: [] },
 });
 
+const running: OtherReplica = { sinceMs: 0, lost: false };
+
 let server: FakeApiServer;
 let api: ApiServer;
 let clockMs: number;
 let changes: number;
 let failures: string[];
-/** Ready pods of other replicas, and since when. */
-let pods: { own: string; others: Map<string, number>; unknownSinceMs: number | undefined };
+let pods: { own: string; others: Map<string, OtherReplica>; unknownSinceMs: number | undefined };
 let silences: (readonly string[])[];
 let watch: Opened | undefined;
 let reports: ReplicaReports;
@@ -163,7 +165,7 @@ describe('the reports of others', () => {
   });
 
   it('are missed where a pod is ready and none of it is there, or none can be read', async () => {
-    pods.others.set('pod-r1', 0).set('pod-r2', 0);
+    pods.others.set('pod-r1', running).set('pod-r2', running);
     await start(configMap('r1', 1));
     await until('the list', () => reports.others.size === 1);
     expect(reports.silent()).toEqual(['replica pod-r2 does not report']);
@@ -179,8 +181,32 @@ describe('the reports of others', () => {
     expect(reports.silent('due')).toEqual([]);
   });
 
+  it('are missed of a pod that may run where nobody can reach it, and what to do is said', async () => {
+    pods.others.set('pod-r1', { ...running, lost: true });
+    await start(configMap('r1', 1));
+    await until('the list', () => reports.others.size === 1);
+    expect(reports.silent()).toEqual([]);
+    clockMs = 30_000;
+    const line =
+      'replica pod-r1 does not report and may still run on a node out of reach: if that node is dead for good, kubectl delete pod -n home pod-r1 --force';
+    expect([reports.silent(), reports.silent('due')]).toEqual([[line], [line]]);
+  });
+
+  it('that were taken back are missed at once by who needs them, and by all once they would not count any more', async () => {
+    pods.others.set('pod-r1', running);
+    await start(configMap('r1', 1));
+    await until('the list', () => reports.others.size === 1);
+    clockMs = 25_000;
+    watch?.events({ type: 'DELETED', object: configMap('r1', 2) });
+    await until('that it is gone', () => reports.others.size === 0);
+    const line = 'replica pod-r1 does not report';
+    expect([reports.silent(), reports.silent('due')]).toEqual([[line], []]);
+    clockMs = 30_000;
+    expect([reports.silent(), reports.silent('due')]).toEqual([[line], [line]]);
+  });
+
   it('are not held against anybody while the API server is away, only against a right that is missing', async () => {
-    pods.others.set('pod-r1', 0);
+    pods.others.set('pod-r1', running);
     await start(configMap('r1', 1));
     await until('the list', () => reports.others.size === 1);
     server.answer = ({ json }) => json({ message: 'away' }, 503);

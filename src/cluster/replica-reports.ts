@@ -42,7 +42,7 @@ interface ReportTimes {
   readonly goneMs: number;
   /** What is left of who is gone is deleted after this. */
   readonly sweepMs: number;
-  /** A replica that is ready has reported by then. */
+  /** A replica that is there has reported by then. */
   readonly dueMs: number;
 }
 
@@ -76,6 +76,8 @@ export class ReplicaReports {
   readonly #times: ReportTimes;
   readonly #name: string;
   readonly #seen = new Map<string, Seen>();
+  /** By pod: when one reported last, within what a report counts for. */
+  readonly #heard = new Map<string, number>();
   #own: Report | undefined;
   #packed: Buffer | undefined;
   #written: { readonly packed: Buffer; readonly atMs: number } | undefined;
@@ -103,7 +105,7 @@ export class ReplicaReports {
    * @param when `due`: once they have had the time to
    */
   silent(when: 'now' | 'due' = 'now'): readonly string[] {
-    const { pods, monotonicMs } = this.#options;
+    const { pods, monotonicMs, namespace } = this.#options;
     const longMs = when === 'now' ? 0 : this.#times.dueMs;
     const long = (sinceMs: number): boolean => monotonicMs() - sinceMs >= longMs;
     const lines: string[] = [];
@@ -115,9 +117,22 @@ export class ReplicaReports {
     if (pods.unknownSinceMs !== undefined && long(pods.unknownSinceMs))
       lines.push('which replicas there are is not known');
     const reporting = new Set(this.#living().map(({ pod }) => pod));
-    for (const [pod, sinceMs] of pods.others)
-      if (!reporting.has(pod) && long(sinceMs)) lines.push(`replica ${pod} does not report`);
+    for (const [pod, { sinceMs, lost }] of pods.others) {
+      if (reporting.has(pod) || !long(sinceMs)) continue;
+      // One that stops takes its report back before its pod is gone.
+      if (when === 'due' && this.#wasHeard(pod)) continue;
+      const advice = lost
+        ? ` and may still run on a node out of reach: if that node is dead for good, kubectl delete pod -n ${namespace} ${pod} --force`
+        : '';
+      lines.push(`replica ${pod} does not report${advice}`);
+    }
     return lines;
+  }
+
+  /** What it has said would still count. */
+  #wasHeard(pod: string): boolean {
+    const atMs = this.#heard.get(pod);
+    return atMs !== undefined && this.#options.monotonicMs() - atMs < this.#times.goneMs;
   }
 
   #living(): readonly (Seen & { readonly report: Report })[] {
@@ -237,7 +252,10 @@ export class ReplicaReports {
 
   #see([name, seen]: readonly [string, Omit<Seen, 'atMs'>]): void {
     if (this.#seen.get(name)?.resourceVersion === seen.resourceVersion) return;
-    this.#seen.set(name, { ...seen, atMs: this.#options.monotonicMs() });
+    const atMs = this.#options.monotonicMs();
+    this.#seen.set(name, { ...seen, atMs });
+    for (const pod of this.#heard.keys()) if (!this.#wasHeard(pod)) this.#heard.delete(pod);
+    if (seen.report !== undefined) this.#heard.set(seen.pod, atMs);
   }
 
   /** Who is gone, or silent, says nothing: it is noticed here. */

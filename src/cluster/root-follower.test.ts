@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   Authority,
   AuthorityError,
@@ -115,57 +115,121 @@ it('takes steps over and copies them, suspends at an old copy and at none, and r
   await running;
 });
 
-it('goes on with what it could not take, when what was missing is there', async () => {
-  let missing = true;
-  const authority = {
-    suspended: undefined as string | undefined,
-    suspend: (why: string): void => {
-      authority.suspended = why;
-    },
-    follow: (): Promise<boolean> => {
-      if (missing) return Promise.reject(new AuthorityError('ca-missing', 'no CA is at hand'));
-      authority.suspended = undefined;
-      return Promise.resolve(true);
-    },
-  };
-  const held = await object(10);
-  fake.answer = ({ query, json, open: head }) => {
-    if (query.has('watch')) head();
-    else json(listOf(10, [held]));
-  };
-  const secret = new RootSecret({
-    api,
-    mark: { trustDomain: trustDomain.name, namespace: 'home' },
-    copy: memoryKeyStore(),
-    signal: stopping.signal,
-    monotonicMs: () => performance.now(),
-    random: () => 0.5,
-    onAway: () => {},
-    onCopyServes: () => {},
-    onCopyFailed: () => {},
+describe('what could not be taken', () => {
+  let refusal: AuthorityError | undefined;
+  let asked: number;
+  let watch: Opened | undefined;
+  let follower: RootFollower;
+  let mine: AbortController;
+  let running: Promise<void>;
+  /** What is waited for before an answer. */
+  let answering: Promise<void>;
+
+  beforeEach(async () => {
+    [asked, watch, answering] = [0, undefined, Promise.resolve()];
+    const authority = {
+      suspended: undefined as string | undefined,
+      suspend: (why: string): void => {
+        authority.suspended = why;
+      },
+      follow: async (): Promise<boolean> => {
+        asked += 1;
+        await answering;
+        if (refusal !== undefined) throw refusal;
+        authority.suspended = undefined;
+        return true;
+      },
+    };
+    const held = await object(10);
+    fake.answer = ({ query, json, open: head }) => {
+      if (query.has('watch')) watch = head();
+      else json(listOf(10, [held]));
+    };
+    const secret = new RootSecret({
+      api,
+      mark: { trustDomain: trustDomain.name, namespace: 'home' },
+      copy: memoryKeyStore(),
+      signal: stopping.signal,
+      monotonicMs: () => performance.now(),
+      random: () => 0.5,
+      onAway: () => {},
+      onCopyServes: () => {},
+      onCopyFailed: () => {},
+    });
+    follower = new RootFollower({
+      api,
+      secret,
+      authority,
+      random: () => 0.5,
+      monotonicMs: () => performance.now(),
+      observer: {
+        followed: () => told.push('followed'),
+        suspended: (why) => told.push(`suspended: ${/is gone/u.exec(why)?.[0] ?? why}`),
+        resumed: () => told.push('resumed'),
+        failed: () => {},
+        recovered: () => {},
+      },
+      retry: { firstMs: 5, mostMs: 20 },
+    });
+    mine = new AbortController();
   });
-  const follower = new RootFollower({
-    api,
-    secret,
-    authority,
-    random: () => 0.5,
-    monotonicMs: () => performance.now(),
-    observer: {
-      followed: () => told.push('followed'),
-      suspended: (why) => told.push(`suspended: ${why}`),
-      resumed: () => told.push('resumed'),
-      failed: () => {},
-      recovered: () => {},
-    },
+  afterEach(async () => {
+    mine.abort();
+    await running;
   });
-  const mine = new AbortController();
-  const running = follower.run(mine.signal);
-  await vi.waitFor(() => expect(told).toEqual(['suspended: no CA is at hand']));
-  missing = false;
-  follower.again();
-  await vi.waitFor(() => expect(told.slice(1)).toEqual(['resumed', 'followed']));
-  follower.again();
-  mine.abort();
-  await running;
-  expect(told).toHaveLength(3);
+
+  async function start(refused: AuthorityError): Promise<void> {
+    refusal = refused;
+    running = follower.run(mine.signal);
+    await vi.waitFor(() => expect(told).toEqual([`suspended: ${refused.message}`]));
+    await vi.waitFor(() => expect(watch).toBeDefined());
+  }
+
+  it('is taken when what was missing is there', async () => {
+    await start(new AuthorityError('ca-missing', 'no CA is at hand'));
+    refusal = undefined;
+    follower.again();
+    await vi.waitFor(() => expect(told.slice(1)).toEqual(['resumed', 'followed']));
+    follower.again();
+    mine.abort();
+    await running;
+    expect(told).toHaveLength(3);
+  });
+
+  it.each(['signer-unavailable', 'root-expired'] as const)(
+    'for the moment (%s) is tried again by itself, and told once',
+    async (code) => {
+      await start(new AuthorityError(code, 'not now'));
+      await vi.waitFor(() => expect(asked).toBeGreaterThan(3));
+      refusal = undefined;
+      await vi.waitFor(() => expect(told).toEqual(['suspended: not now', 'resumed', 'followed']));
+    },
+  );
+
+  it('is not taken any more when the Secret is gone', async () => {
+    await start(new AuthorityError('ca-missing', 'no CA is at hand'));
+    watch!.events({ type: 'DELETED', object: await object(11) });
+    await vi.waitFor(() => expect(told.slice(1)).toEqual(['suspended: is gone']));
+    refusal = undefined;
+    follower.again();
+    watch!.events({ type: 'ADDED', object: await object(12) });
+    await vi.waitFor(() => expect(told.slice(2)).toEqual(['resumed', 'followed']));
+    // The first one, and the one that was restored.
+    expect(asked).toBe(2);
+  });
+
+  it('is not taken any more once something newer was', async () => {
+    await start(new AuthorityError('ca-missing', 'no CA is at hand'));
+    refusal = undefined;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    answering = promise;
+    watch!.events({ type: 'MODIFIED', object: await object(11) });
+    await vi.waitFor(() => expect(asked).toBe(2));
+    follower.again();
+    watch!.events({ type: 'MODIFIED', object: await object(12) });
+    resolve();
+    await vi.waitFor(() => expect(told).toContain('resumed'));
+    await vi.waitFor(() => expect(told.filter((each) => each === 'followed')).toHaveLength(2));
+    expect(asked).toBe(3);
+  });
 });

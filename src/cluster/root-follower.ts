@@ -1,5 +1,5 @@
-import type { Authority } from '../authority/index.ts';
-import { Reflector, type ApiServer, type ApiServerError, type Fields } from '../kubernetes/index.ts';
+import { AuthorityError, type Authority } from '../authority/index.ts';
+import { BackOff, Reflector, type ApiServer, type ApiServerError, type Fields } from '../kubernetes/index.ts';
 import type { RootSecret } from './root-secret.ts';
 
 export interface RootObserver {
@@ -19,7 +19,13 @@ export interface RootFollowerOptions {
   readonly observer: RootObserver;
   readonly random: () => number;
   readonly monotonicMs: () => number;
+  /** Between two tries at what may be taken later though the Secret stays as it is. Milliseconds. */
+  readonly retry?: { readonly firstMs: number; readonly mostMs: number };
 }
+
+const RETRY = { firstMs: 500, mostMs: 10_000 };
+/** What stays so until the Secret is another one, or a CA is at hand, which `again` says. An expiry may be the clock's fault. */
+const SETTLED = /^(?:root-(?!expired$)|store-|ca-)/u;
 
 /**
  * Keeps an authority to what the Secret holds: steps that another replica took are taken over, and nothing is signed
@@ -30,16 +36,20 @@ export class RootFollower {
   #last: Promise<void> = Promise.resolve();
   /** What could not be taken. */
   #refused: Fields | undefined;
+  readonly #backOff: BackOff;
+  #retrying: NodeJS.Timeout | undefined;
   #stopped = false;
 
   constructor(options: RootFollowerOptions) {
+    const { random, retry = RETRY } = options;
     this.#options = options;
+    this.#backOff = new BackOff({ random, ...retry });
   }
 
   /** Takes what it held last once more: what was missing for that may be there now. */
   again(): void {
-    const object = this.#refused;
-    if (object !== undefined) this.#inTurn(() => this.#take(object, true));
+    // Looked at when its turn comes: what the Secret said meanwhile counts.
+    this.#inTurn(() => (this.#refused === undefined ? undefined : this.#take(this.#refused, true)));
   }
 
   #inTurn(act: () => Promise<void> | void): void {
@@ -55,9 +65,13 @@ export class RootFollower {
     const { api, secret, random, monotonicMs, observer } = this.#options;
     signal.addEventListener('abort', () => {
       this.#stopped = true;
+      clearTimeout(this.#retrying);
     });
     const inTurn = (act: () => Promise<void> | void): void => this.#inTurn(act);
-    const gone = (): void => this.#suspend(`${secret.description} is gone: restore it from a backup`);
+    const gone = (): void => {
+      this.#settle();
+      this.#suspend(`${secret.description} is gone: restore it from a backup`);
+    };
     const reflector = new Reflector<Fields>({
       api,
       path: secret.collection,
@@ -82,18 +96,31 @@ export class RootFollower {
   async #take(object: Fields, listed: boolean): Promise<void> {
     const { secret, authority, observer } = this.#options;
     const before = authority.suspended;
-    this.#refused = undefined;
     try {
       const stored = secret.read(object, listed);
       if (stored === undefined) return;
       const adopted = await authority.follow(stored);
+      this.#settle();
       await secret.keepCopy(stored);
       if (before !== undefined) observer.resumed();
       if (adopted) observer.followed();
     } catch (error) {
       this.#refused = object;
       this.#suspend(error instanceof Error ? error.message : String(error));
+      if (!(error instanceof AuthorityError) || !SETTLED.test(error.code)) this.#retry();
     }
+  }
+
+  /** Nothing waits to be taken. */
+  #settle(): void {
+    this.#refused = undefined;
+    this.#backOff.reset();
+    clearTimeout(this.#retrying);
+  }
+
+  #retry(): void {
+    clearTimeout(this.#retrying);
+    if (!this.#stopped) this.#retrying = setTimeout(() => this.again(), this.#backOff.next()).unref();
   }
 
   #suspend(why: string): void {

@@ -43,6 +43,8 @@ export interface BundleReport {
 export interface SvidReport {
   /** Fingerprint of the root that the replica signs below. */
   readonly signing: string;
+  /** Of the roots in use, the ones that it has what it takes to sign below. Absent: the replica is of an earlier release. */
+  readonly canSign?: readonly string[];
   readonly proxies: number;
   /** Of those, the ones that run an SVID of that root. */
   readonly current: number;
@@ -90,9 +92,11 @@ function readBundle(bundle: Readonly<Record<string, unknown>>): BundleReport {
 }
 
 function readSvids(svids: Readonly<Record<string, unknown>>): SvidReport {
-  const { signing } = svids;
+  const { signing, canSign } = svids;
   if (typeof signing !== 'string') throw new TypeError('a report does not say which root signs');
-  return { signing, ...readStanding(svids) };
+  if (canSign !== undefined && !Array.isArray(canSign))
+    throw new TypeError('a report does not say which roots can sign');
+  return { signing, ...(canSign !== undefined && { canSign: canSign.map(String) }), ...readStanding(svids) };
 }
 
 function readStanding(

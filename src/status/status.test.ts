@@ -181,7 +181,12 @@ describe('reports', () => {
         },
       ],
     ]);
-    expect(unpackReport(packReport({ bundle, svids, policies }))).toEqual({ bundle, svids, policies });
+    const report = { bundle, svids: { ...svids, canSign: ['ab12', 'cd34'] }, policies };
+    expect(unpackReport(packReport(report))).toEqual(report);
+  });
+
+  it('of an earlier release come back without what it did not say', () => {
+    expect(unpackReport(pack([])).svids).toStrictEqual(svids);
   });
 
   it('of 5,000 policies fit into an object of the API server', () => {
@@ -200,6 +205,7 @@ describe('reports', () => {
     ['a count that is none', pack([['a', 'b', -1, 0, 0]])],
     ['a bundle that says nothing', pack([], { bundle: {} })],
     ['SVIDs of no root', pack([], { svids: { ...svids, signing: undefined } })],
+    ['roots that are no list', pack([], { svids: { ...svids, canSign: 'ab12' } })],
     ['SVIDs of nobody', pack([], { svids: { signing: 'ab12' } })],
   ])('are refused whole: %s', (_what, packed) => {
     expect(() => unpackReport(packed)).toThrow();

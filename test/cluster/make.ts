@@ -94,10 +94,17 @@ export class Make {
     return await this.#client.merge(at('pods', namespace, name, 'status'), {
       status: {
         phase,
-        conditions: [condition('Ready', phase === 'Running')],
+        conditions: ['ContainersReady', 'Ready'].map((each) => condition(each, phase === 'Running')),
         startTime: new Date().toISOString(),
         ...(ips.length === 0 ? {} : { podIP: ips[0], podIPs: ips.map((ip) => ({ ip })) }),
       },
+    });
+  }
+
+  /** As the node lifecycle controller does when it hears nothing of the pod's node: its kubelet has not said so. */
+  async podUnheard(namespace: string, name: string): Promise<KubeObject> {
+    return await this.#client.merge(at('pods', namespace, name, 'status'), {
+      status: { conditions: [condition('ContainersReady', true), condition('Ready', false)] },
     });
   }
 

@@ -1,3 +1,4 @@
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { RotateRootResponse } from '../../src/operator/index.ts';
@@ -13,6 +14,7 @@ const name = 'cacerts';
 let world: KubernetesWorld;
 let replicas: TestControlPlane[] = [];
 let one: OperatorCa;
+let two: OperatorCa;
 
 beforeAll(async () => {
   world = await KubernetesWorld.start();
@@ -31,6 +33,7 @@ beforeAll(async () => {
     subjects: [{ kind: 'ServiceAccount', namespace: home, name: 'control-plane' }],
   });
   one = await operatorCa({ name: 'One' });
+  two = await operatorCa({ name: 'Two' });
   const below = await operatorCa({ name: 'One Mesh CA', by: one, pathLength: 0 });
   await give(istioForm(below, one));
   replicas = await Promise.all(
@@ -100,7 +103,6 @@ describe("an operator's CA in a Secret", () => {
       await untilAll('the Secret to be missed', async (replica) =>
         (await readyz(replica)).includes('There is no Secret'),
       );
-      const two = await operatorCa({ name: 'Two' });
       await give({ 'tls.crt': two.pem, 'tls.key': one.keyPem, 'ca.crt': two.pem });
       await untilAll('the key to be refused', async (replica) =>
         (await readyz(replica)).includes('its key belongs to another certificate'),
@@ -118,6 +120,49 @@ describe("an operator's CA in a Secret", () => {
         expect(await readyz(replica)).toBe('ok\n');
         expect(await replica.metrics()).toMatch(/^countersign_signing_suspended 0$/mu);
       }
+    },
+  );
+
+  it(
+    'does not sign below another root before it has reached every replica',
+    { timeout: 300_000 },
+    async () => {
+      const [cert, key] = ['cert', 'key'].map((part) => join(world.cluster.folder, `third-${part}.pem`));
+      const giveThird = async (ca: OperatorCa): Promise<void> => {
+        await writeFile(key!, ca.keyPem, { mode: 0o600 });
+        await writeFile(cert!, ca.pem);
+      };
+      await giveThird(two);
+      const third = await TestControlPlane.start({
+        kubeconfig: world.kubeconfig,
+        dataDir: join(world.cluster.folder, 'data-c'),
+        flags: ['--ca-cert', cert!, '--ca-key', key!, '--svid-ttl', '1m'],
+      });
+      replicas.push(third);
+      const three = await operatorCa({ name: 'Three' });
+      await give({ 'tls.crt': three.pem, 'tls.key': three.keyPem, 'ca.crt': three.pem });
+      let last = '';
+      await waitFor(
+        'the third to be waited for',
+        async () => {
+          const { stdout, stderr } = await replicas[0]!.tryToAsk('rotate activate', '--dry-run');
+          last = stdout + stderr;
+          return /replica \S+ cannot sign below the new root/u.test(last) ? true : undefined;
+        },
+        { timeoutMs: 45_000 },
+      ).catch((cause: unknown) => {
+        throw new Error(`it was: ${last}`, { cause });
+      });
+      expect((await replicas[0]!.tryToAsk('rotate activate')).stderr).toContain(
+        'wait for them, or use --force',
+      );
+      await giveThird(three);
+      await untilAll('all to sign', async (replica) => {
+        const { state, signing } = await status(replica);
+        return state === 'activated' && signing?.fingerprint === (await fingerprint(three));
+      });
+      for (const replica of replicas)
+        expect(await replica.metrics()).toMatch(/^countersign_signing_suspended 0$/mu);
     },
   );
 });

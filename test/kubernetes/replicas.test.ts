@@ -115,13 +115,35 @@ describe('a rotation on two replicas', () => {
     expect(said).toMatch(/wait for them, or use --force/u);
     await isProgrammed(/^Unknown ReplicaSilent: .*replica countersign-c does not report/u, 60_000);
     expect(await one.metrics()).toMatch(/^countersign_silent_replicas 1$/mu);
-    // Not ready: no Envoy is sent there.
+    // Its containers have ended, and its kubelet says so.
     await world.cluster.make.podStatus(home, 'countersign-c', { phase: 'Failed' });
     await isProgrammed(/^True Acknowledged: 2\/2 proxies$/u);
     await waitFor('the way to be free', async () =>
       (await one.tryToAsk('rotate activate', '--dry-run')).code === 0 ? true : undefined,
     );
   }, 120_000);
+
+  it('waits for a replica on a node out of reach until its pod is gone, and says how to end that', async () => {
+    const [one] = replicas as [TestControlPlane];
+    const { make, operator } = world.cluster;
+    const name = 'countersign-d';
+    await replicaPod(name, `${subnet}.24`);
+    await make.podUnheard(home, name);
+    const meant =
+      /replica countersign-d does not report and may still run on a node out of reach: if that node is dead for good, kubectl delete pod -n countersign-system countersign-d --force$/mu;
+    await refused(one, 'activate', meant);
+    // As it is evicted: nobody is there to end it.
+    await operator.delete(at('pods', home, name), 30);
+    expect((await operator.get(at('pods', home, name))).metadata.deletionTimestamp).toBeDefined();
+    // Pods are followed in order: when this one is seen, the eviction has been.
+    await replicaPod('countersign-e', `${subnet}.25`);
+    const said = await refused(one, 'activate', /replica countersign-e does not report$/mu);
+    expect(said).toMatch(meant);
+    await world.kubectl(['delete', 'pod', '-n', home, name, 'countersign-e', '--force']);
+    await waitFor('the way to be free', async () =>
+      (await one.tryToAsk('rotate activate', '--dry-run')).code === 0 ? true : undefined,
+    );
+  }, 60_000);
 
   it('waits with activate for the Envoy of the other replica, and names both', async () => {
     const [one, two] = replicas as [TestControlPlane, TestControlPlane];
