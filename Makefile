@@ -17,7 +17,7 @@ check: build ## format, lint, types, layers, protos
 test: build envoy softhsm cluster ## every test, on real Envoys and a real kube-apiserver
 	@npm run --silent test
 
-test-deep: build envoy cluster ## what takes long: 200,000 pairs of policy and request (EQUALITY_SEED, EQUALITY_PAIRS), 300,000 hostile texts and documents each (FUZZ_SEED, FUZZ_CASES; FUZZ_MINUTES=60: an hour of each); the API server away for five minutes, twice (OUTAGE_SECONDS)
+test-deep: build envoy cluster ## what takes long: 200,000 pairs of policy and request (EQUALITY_SEED, EQUALITY_PAIRS), 300,000 hostile texts and documents each (FUZZ_SEED, FUZZ_CASES; FUZZ_MINUTES=60: an hour of each), and 50 kills of the control plane while its root rotates (KILL_SEED, KILLS); the API server away for five minutes, twice (OUTAGE_SECONDS)
 	@npm run --silent test:deep
 
 bench: build cluster ## speed, as ratios to limits measured in the same run (ARGS='--only NAME', '--json FILE')

@@ -14,8 +14,8 @@ import type { Logger } from '../../src/telemetry/index.ts';
 const MAX_NAMED = 20;
 /** Of a line about one of them, with Envoy's own words. */
 const MAX_LINE = 256;
-/** Who loses its control plane is back by then: Envoy waits for 30 s at most before it tries again. */
-const RETURN_MS = 30_000;
+/** Who loses its control plane is back by then: Envoy waits for up to 30 s before it tries again. */
+const RETURN_MS = 35_000;
 /** Of the authority, which an operator is to read: the step was not taken, and nothing changed. */
 const REFUSALS: ReadonlySet<AuthorityErrorCode> = new Set([
   'rotation-refused',
