@@ -51,7 +51,8 @@ export interface SignerDescription {
   /** When all of its certificates up to the root are valid. */
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
-  /** When what signs leaves ends. */
+  /** Of what signs leaves: where that is the CA itself, the same. */
+  readonly intermediateNotBeforeMs: number;
   readonly intermediateNotAfterMs: number;
 }
 
@@ -169,6 +170,7 @@ export class Authority {
       inToken: root.key.privateKey === undefined,
       notBeforeMs: root.notBeforeMs,
       notAfterMs: root.notAfterMs,
+      intermediateNotBeforeMs: this.#issuing.notBeforeMs,
       intermediateNotAfterMs: this.#issuing.notAfterMs,
     };
   }
