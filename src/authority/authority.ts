@@ -325,9 +325,10 @@ export class Authority {
     if (otherRoot) for (const listener of this.#signerListeners) listener();
   }
 
-  /** What was issued before a restart is not known, so it counts as if it had been issued now. */
+  /** What was issued before a restart is not known, so it counts as if it had been issued now. None outlives its root. */
   #endsMs(): number {
-    return Math.max(this.#lastEndsMs, this.#options.nowMs() + this.#options.svidTtlMs);
+    const endsMs = Math.max(this.#lastEndsMs, this.#options.nowMs() + this.#options.svidTtlMs);
+    return Math.min(endsMs, this.#issuing.root.notAfterMs);
   }
 
   /**

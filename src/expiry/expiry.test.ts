@@ -71,6 +71,16 @@ it('lists the worst first, and asks each owner anew', () => {
   expect(states()).toEqual(['svid expired', 'webhook soon', 'jwks unknown', 'serving ok']);
 });
 
+it('sends nobody to restart what has no root', () => {
+  const links = new Links({ nowMs: () => day, settleMs: hour });
+  links.add(() => [until('root', day), until('svid', day), until('federated-root', day)]);
+  expect(links.judged().map(({ kind, run }) => [kind, run])).toEqual([
+    ['root', 'begin anew'],
+    ['svid', 'first what the root asks for'],
+    ['federated-root', 'begin anew'],
+  ]);
+});
+
 it.each([
   [47 * hour, '47h'],
   [48 * hour, '2d'],

@@ -22,36 +22,40 @@ export function noticeMs(kind: LinkKind, lifeMs: number, settleMs: number): numb
   }
 }
 
+interface Verdict {
+  readonly state: LinkState;
+  readonly detail: string;
+}
+
 /** How a link stands at this moment, and what there is to do. */
 export function judgeLink(facts: LinkFacts, nowMs: number, settleMs: number): Link {
   const { kind, name, serves, term, run, runExpired = run } = facts;
-  const link = (state: LinkState, detail: string, endsMs?: number): Link => ({
+  const { state, detail } = verdictOf(facts, nowMs, settleMs);
+  return {
     kind,
     name,
     serves,
     state,
-    endsMs,
+    endsMs: term.kind === 'until' ? term.untilMs : undefined,
     detail,
     run: state === 'ok' ? '' : state === 'expired' ? runExpired : run,
-  });
-  switch (term.kind) {
-    case 'endless':
-      return link('ok', 'has no end');
-    case 'fetched': {
-      const { atMs, everyMs } = term;
-      if (atMs === undefined) return link('unknown', 'never fetched');
-      const ageMs = nowMs - atMs;
-      return link(ageMs > MISSED_FETCHES * everyMs ? 'soon' : 'ok', `fetched ${span(ageMs)} ago`);
-    }
-    case 'until': {
-      const { fromMs, untilMs } = term;
-      const leftMs = untilMs - nowMs;
-      if (leftMs <= 0) return link('expired', `ended ${span(-leftMs)} ago`, untilMs);
-      if (nowMs < fromMs) return link('soon', `begins in ${span(fromMs - nowMs)}: check the clock`, untilMs);
-      const late = leftMs < noticeMs(kind, untilMs - fromMs, settleMs);
-      return link(late ? 'soon' : 'ok', `${span(leftMs)} left`, untilMs);
-    }
+  };
+}
+
+function verdictOf({ kind, term }: LinkFacts, nowMs: number, settleMs: number): Verdict {
+  if (term.kind === 'endless') return { state: 'ok', detail: 'has no end' };
+  if (term.kind === 'fetched') {
+    const { atMs, everyMs } = term;
+    if (atMs === undefined) return { state: 'unknown', detail: 'never fetched' };
+    const ageMs = nowMs - atMs;
+    return { state: ageMs > MISSED_FETCHES * everyMs ? 'soon' : 'ok', detail: `fetched ${span(ageMs)} ago` };
   }
+  const { fromMs, untilMs } = term;
+  const leftMs = untilMs - nowMs;
+  if (leftMs <= 0) return { state: 'expired', detail: `ended ${span(-leftMs)} ago` };
+  if (nowMs < fromMs) return { state: 'soon', detail: `begins in ${span(fromMs - nowMs)}: check the clock` };
+  const late = leftMs < noticeMs(kind, untilMs - fromMs, settleMs);
+  return { state: late ? 'soon' : 'ok', detail: `${span(leftMs)} left` };
 }
 
 const STATES: readonly LinkState[] = ['expired', 'soon', 'unknown', 'ok'];

@@ -14,7 +14,7 @@ import { allowAll } from './policies.ts';
 const cart = 'shop/cart';
 const web = 'shop/web';
 /** Long enough for a mesh to start on two busy cores. */
-const rootSeconds = 40;
+const rootSeconds = 60;
 
 async function makeShortRoot(dataDir: string): Promise<void> {
   const authority = await Authority.open({
@@ -31,7 +31,7 @@ async function untilCalls(mesh: TestMesh, status: number): Promise<void> {
   await waitFor(
     `calls to be answered with ${status}`,
     async () => ((await mesh.call(web)).status === status ? true : undefined),
-    { timeoutMs: 60_000, everyMs: 500 },
+    { timeoutMs: 100_000, everyMs: 500 },
   );
 }
 
