@@ -113,7 +113,13 @@ function openSecret({ kubeconfig, namespace, trustDomain, dataDir }: Flags): {
     onCopyServes: () => {},
     onCopyFailed: fail,
   });
-  return { store, close: () => void api.close() };
+  // The client's connection lets the process end.
+  const awake = setInterval(() => {}, 60_000);
+  const close = (): void => {
+    clearInterval(awake);
+    void api.close();
+  };
+  return { store, close };
 }
 
 /** What was, for whoever has to look at it later: it holds a private key. @returns the file */

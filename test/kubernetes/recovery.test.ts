@@ -48,9 +48,10 @@ it(
       stringData: { 'authority.json': await endedState() },
     });
     const options = { kubeconfig: world.kubeconfig, dataDir: join(world.cluster.folder, 'data') };
-    await expect(TestControlPlane.start(options)).rejects.toMatchObject({
-      cause: { message: expect.stringContaining('countersign recover') as string },
-    });
+    const ports = ['--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
+    const flags = ['--kubeconfig', options.kubeconfig, '--data-dir', options.dataDir];
+    const refused = await run(countersign, ['control-plane', ...flags, ...ports]);
+    expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining('countersign recover')]);
 
     const page = readFileSync(`${root}docs/recovery.md`, 'utf8');
     const [line = ''] = /^countersign recover --kubeconfig .*$/mu.exec(page) ?? [];

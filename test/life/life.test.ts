@@ -22,7 +22,7 @@ afterEach(() => {
 
 it(
   'for two weeks, over rotations by age, nobody holds an SVID that a peer refuses',
-  { timeout: 120_000 },
+  { timeout: 300_000 },
   async () => {
     life = await Life.start(small);
     await life.live(14 * day);
@@ -35,7 +35,7 @@ it(
   },
 );
 
-it('finds who lacks a root where the steps of a rotation wait for nobody', { timeout: 60_000 }, async () => {
+it('finds who lacks a root where the steps of a rotation wait for nobody', { timeout: 200_000 }, async () => {
   life = await Life.start({ ...small, workloads: 24, rotateAtAgeMs: day, hasty: true });
   await life.live(3 * day);
   expect(life.faults.join()).toMatch(/w\d+ by bundle \d: IdentityError: No root/u);
@@ -43,7 +43,7 @@ it('finds who lacks a root where the steps of a rotation wait for nobody', { tim
 
 it(
   'days that no timer saw: all is renewed at once, what ends first before the others',
-  { timeout: 60_000 },
+  { timeout: 200_000 },
   async () => {
     life = await Life.start({ ...small, replicas: 1, workloads: 24, watchesClock: true });
     await life.live(3 * hour, 10 * second);
