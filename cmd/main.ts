@@ -11,6 +11,8 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   token: async () => (await import('./token.ts')).tokenCommand(),
   proxies: async () => (await import('./proxies.ts')).proxiesCommand(),
   renew: async () => (await import('./renew.ts')).renewCommand(),
+  doctor: async () => (await import('./doctor.ts')).doctorCommand(),
+  recover: async () => (await import('./recover.ts')).recoverCommand(),
   rotate: async () => (await import('./rotate.ts')).rotateCommand(),
   quarantine: async () => (await import('./quarantine.ts')).quarantineCommand(),
   federation: async () => (await import('./federation.ts')).federationCommand(),

@@ -40,8 +40,8 @@ export interface AdmissionParts extends HomeOptions, Wired {
 
 /** The validating webhook; whoever leads keeps the API server's trust in it right. */
 export async function openAdmission(parts: AdmissionParts): Promise<void> {
-  const { live, mesh, witnesses, closers, authority, id, listen, namespace } = parts;
-  const { log, metrics, audit } = witnesses;
+  const { live, mesh, witnesses, closers, authority, id, listen, namespace, own } = parts;
+  const { log, audit } = witnesses;
   const certificate = servingCertificate({
     authority,
     id,
@@ -49,7 +49,7 @@ export async function openAdmission(parts: AdmissionParts): Promise<void> {
     ipAddresses: [],
     nowMs: Date.now,
     onRenewed: (svid) => {
-      metrics.notAfter.set({ certificate: 'webhook' }, svid.notAfterMs / 1_000);
+      own.set('webhook', svid);
       audit.record({ ...issuance(svid), actor: 'control-plane', reason: 'serving', factors: [] });
     },
     onError: (error) =>

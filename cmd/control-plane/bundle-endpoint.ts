@@ -5,6 +5,7 @@ import type { SpiffeId } from '../../src/identity/index.ts';
 import type { ControlPlaneConfig } from './config.ts';
 import type { Tell } from './home.ts';
 import { explainListen } from './listen.ts';
+import type { OwnCertificates } from './expiry.ts';
 import { issuance, type Witnesses } from './observers.ts';
 import { servingCertificate } from './serving-credentials.ts';
 import { readWebCertificate, watchWebCertificate, type WebCertificate } from './web-certificate.ts';
@@ -17,6 +18,7 @@ export interface EndpointParts {
   /** Of the control plane itself. */
   readonly id: SpiffeId;
   readonly nowMs: () => number;
+  readonly own: OwnCertificates;
 }
 
 /** A certificate of which there may be newer ones. */
@@ -55,9 +57,9 @@ export async function openEndpoint(
 }
 
 function ownSvid(
-  { config, authority, id, nowMs }: EndpointParts,
+  { config, authority, id, nowMs, own }: EndpointParts,
   host: string,
-  { metrics, audit, log }: Witnesses,
+  { audit, log }: Witnesses,
   closers: (() => void | Promise<void>)[],
 ): Source {
   const certificate = servingCertificate({
@@ -67,7 +69,7 @@ function ownSvid(
     ipAddresses: isIP(host) === 0 ? [] : [host],
     nowMs,
     onRenewed: (svid) => {
-      metrics.notAfter.set({ certificate: 'bundle-endpoint' }, svid.notAfterMs / 1_000);
+      own.set('bundle-endpoint', svid);
       audit.record({ ...issuance(svid), actor: 'control-plane', reason: 'serving', factors: [] });
     },
     onError: (error) =>
@@ -79,14 +81,13 @@ function ownSvid(
 
 async function webCertificate(
   files: { readonly certFile: string; readonly keyFile: string },
-  { nowMs }: EndpointParts,
+  { nowMs, own }: EndpointParts,
   { metrics, log }: Witnesses,
   tell: Tell,
   closers: (() => void | Promise<void>)[],
 ): Promise<Source> {
   const { certFile, keyFile } = files;
-  const told = (certificate: WebCertificate): void =>
-    metrics.notAfter.set({ certificate: 'bundle-endpoint' }, certificate.notAfterMs / 1_000);
+  const told = (certificate: WebCertificate): void => void own.set('bundle-endpoint', certificate);
   const first = await readWebCertificate(files, nowMs);
   told(first);
   return {

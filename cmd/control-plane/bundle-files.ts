@@ -2,11 +2,19 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Authority } from '../../src/authority/index.ts';
 import { removeLeftovers, writeWhole } from '../../src/files/index.ts';
+import type { TrustBundle } from '../../src/identity/index.ts';
 
 /** The bundle of an earlier start: it says that there was a root. Undefined: none. */
 export function publishedBundle(dataDir: string): string | undefined {
   const path = join(dataDir, 'bundle.json');
   return existsSync(path) ? path : undefined;
+}
+
+/** @throws the operating system's error as it is */
+export async function writeBundle(bundle: TrustBundle, dataDir: string): Promise<void> {
+  await writeWhole(join(dataDir, 'bundle.pem'), bundle.toPem(), { mode: 0o644 });
+  const json = `${JSON.stringify(bundle.toJSON(), undefined, 2)}\n`;
+  await writeWhole(join(dataDir, 'bundle.json'), json, { mode: 0o644 });
 }
 
 /**
@@ -20,12 +28,7 @@ export async function publishBundle(
   dataDir: string,
   onError: (error: unknown) => void,
 ): Promise<() => Promise<void>> {
-  const publish = async (): Promise<void> => {
-    const { bundle } = authority;
-    await writeWhole(join(dataDir, 'bundle.pem'), bundle.toPem(), { mode: 0o644 });
-    const json = `${JSON.stringify(bundle.toJSON(), undefined, 2)}\n`;
-    await writeWhole(join(dataDir, 'bundle.json'), json, { mode: 0o644 });
-  };
+  const publish = async (): Promise<void> => await writeBundle(authority.bundle, dataDir);
   for (const name of ['bundle.pem', 'bundle.json']) await removeLeftovers(join(dataDir, name));
   await publish();
   // One after the other: the newest bundle is written last.

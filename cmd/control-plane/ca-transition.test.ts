@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { PluggedCa, RotationState } from '../../src/authority/index.ts';
-import { endsSoon, towardsCa, type CaStanding } from './ca-transition.ts';
+import { towardsCa, type CaStanding } from './ca-transition.ts';
 
 const nowMs = 10_000_000;
 const settleMs = 3_600_000;
@@ -73,25 +73,5 @@ describe('the way to the CA that the operator gave', () => {
     expect(at({ ...preparedNew, sinceMs: nowMs }, {}).waitsFor).toContain(
       `it signs from ${new Date(nowMs + settleMs).toISOString()} on`,
     );
-  });
-});
-
-describe('the end of a CA', () => {
-  const day = 24 * 3_600_000;
-  const signer = {
-    where: 'ca.pem',
-    plugged: true,
-    inToken: false,
-    notBeforeMs: 0,
-    intermediateNotAfterMs: 0,
-  };
-
-  it.each([
-    ['a long one: seven days before', 90 * day, 83 * day],
-    ['a short one: a quarter of its life before', 4 * day, 3 * day],
-  ])('is told of %s', (_title, notAfterMs, fromMs) => {
-    expect(endsSoon({ ...signer, notAfterMs }, fromMs)).toBeUndefined();
-    expect(endsSoon({ ...signer, notAfterMs }, fromMs + 1)).toContain(new Date(notAfterMs).toISOString());
-    expect(endsSoon({ ...signer, notAfterMs, plugged: false }, fromMs + 1)).toBeUndefined();
   });
 });

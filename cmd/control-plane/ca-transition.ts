@@ -4,18 +4,14 @@ import {
   type PluggedCa,
   type RotationState,
   type RotationStep,
-  type SignerDescription,
 } from '../../src/authority/index.ts';
 import type { Tell } from './home.ts';
 import type { Witnesses } from './observers.ts';
 import { BY_FILES, RotationRefused, type RootRotation } from './root-rotation.ts';
 
 const EVERY_MS = 1_000;
-/** Their places in `/readyz`. */
+/** Its place in `/readyz`. */
 const TRANSITION = 'ca-transition';
-const EXPIRY = 'ca-expiry';
-/** From then on `/readyz` says that the CA ends; or from a quarter of its life on, where that is less. */
-const EXPIRY_NOTICE_MS = 7 * 24 * 3_600_000;
 
 const TAKEN_BACK = 'the rotation to it was taken back: put the CA that signs back, or give another one';
 
@@ -67,14 +63,6 @@ export function towardsCa(standing: CaStanding): {
       : {};
 }
 
-/** What there is to say where the CA of the operator ends soon. */
-export function endsSoon(signer: SignerDescription, nowMs: number): string | undefined {
-  const { plugged, where, notBeforeMs, notAfterMs } = signer;
-  const noticeMs = Math.min(EXPIRY_NOTICE_MS, (notAfterMs - notBeforeMs) / 4);
-  if (!plugged || notAfterMs - nowMs >= noticeMs) return undefined;
-  return `the CA in ${where} ends at ${new Date(notAfterMs).toISOString()}: put a new one in its place`;
-}
-
 function trusts({ fingerprints }: PluggedCa, root: string | undefined): boolean {
   return root !== undefined && fingerprints.includes(root);
 }
@@ -94,10 +82,9 @@ export function moveToCa(parts: {
   readonly witnesses: Witnesses;
 }): () => void {
   const { authority, rotation, leads, settleMs, nowMs, remark, witnesses } = parts;
-  const { log, metrics } = witnesses;
+  const { log } = witnesses;
   let failing = false;
   const look = async (): Promise<void> => {
-    tellExpiry();
     await authority.lookAfterSigner();
     const { ca } = authority;
     if (ca === undefined) return;
@@ -116,11 +103,6 @@ export function moveToCa(parts: {
       return;
     }
     await rotation.take(next.step, false, BY_FILES);
-  };
-  const tellExpiry = (): void => {
-    const { signer } = authority;
-    if (signer.plugged) metrics.notAfter.set({ certificate: 'ca' }, signer.notAfterMs / 1_000);
-    remark(EXPIRY, endsSoon(signer, nowMs()));
   };
   let closed = false;
   let timer: NodeJS.Timeout | undefined;

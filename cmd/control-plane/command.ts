@@ -47,6 +47,7 @@ interface Flags {
   readonly caRoots?: string;
   readonly caSecret?: string;
   readonly svidTtl: number;
+  readonly rootTtl: number;
   readonly jwksRefresh: number;
   readonly audience: string;
   readonly tokenIssuer?: string;
@@ -77,6 +78,15 @@ function parseSvidTtl(text: string): number {
     throw new InvalidArgumentError(`${text} is out of bounds: choose between 1m and 24h.`);
   }
   return ttlMs;
+}
+
+/** A root that ends before a rotation could is the outage that rotation exists to prevent. */
+function rootTtl({ rootTtl: ttlMs, svidTtl, rotateRootAtAge = 0 }: Flags): number {
+  const leastMs = rotateRootAtAge + 8 * svidTtl;
+  if (ttlMs >= leastMs) return ttlMs;
+  throw new Error(
+    '--root-ttl is less than --rotate-root-at-age and eight times --svid-ttl: a root would end before the next one could take its place',
+  );
 }
 
 /** Three steps, each of which may wait for the life of an SVID, must fit before the next rotation begins. */
@@ -195,6 +205,12 @@ export function controlPlaneCommand(): Command {
       '--rotate-root-at-age <duration>',
       'replace the root, step by step, when it is this old (default: only by countersign rotate)',
     ).argParser(parseDuration),
+    parsed(
+      '--root-ttl <duration>',
+      'how long a root that is made here is good; --rotate-root-at-age should replace it long before',
+      parseDuration,
+      '3650d',
+    ),
     parsed('--svid-ttl <duration>', "an SVID's lifetime, 1m to 24h", parseSvidTtl, '1h'),
     parsed(
       '--jwks-refresh <duration>',
@@ -278,6 +294,7 @@ async function toConfig(flags: Flags, stated: ReadonlySet<string>): Promise<Cont
     settings,
     meshConfig: file === undefined ? undefined : { file, flags: fromFlags },
     svidTtlMs: flags.svidTtl,
+    rootTtlMs: rootTtl(flags),
     ca: caOf(flags),
     rotateRootAtAgeMs: rotationAge(flags),
     jwksRefreshMs: flags.jwksRefresh,

@@ -53,6 +53,8 @@ export interface ControlPlaneConfig {
   /** Undefined: the root is the control plane's own. */
   readonly ca: CaConfig | undefined;
   readonly svidTtlMs: number;
+  /** Of a root that is made here. */
+  readonly rootTtlMs: number;
   /** Undefined: the root is replaced by an operator alone. */
   readonly rotateRootAtAgeMs: number | undefined;
   /** Between two fetches of a token issuer's keys, where its server names no time. */

@@ -5,10 +5,14 @@ import { DatabaseSync } from 'node:sqlite';
 /**
  * Makes the data directory where it is missing, and takes it for this process alone. The lock is the operating
  * system's, by way of SQLite: it ends with the process however that ends, and leaves nothing to clean up.
+ * @param advice what to do where another one has it
  * @returns the function that gives it back
  * @throws Error that says what is wrong with `--data-dir`, or that another control plane runs there
  */
-export function takeDataDir(dataDir: string): () => void {
+export function takeDataDir(
+  dataDir: string,
+  advice = 'stop it, or give this one its own --data-dir',
+): () => void {
   try {
     makeDirectory(resolve(dataDir));
   } catch (error) {
@@ -23,10 +27,9 @@ export function takeDataDir(dataDir: string): () => void {
     return () => lock.close();
   } catch (error) {
     if (isBusy(error)) {
-      throw new Error(
-        `another control plane is running on the data directory ${dataDir}: stop it, or give this one its own --data-dir`,
-        { cause: error },
-      );
+      throw new Error(`another control plane is running on the data directory ${dataDir}: ${advice}`, {
+        cause: error,
+      });
     }
     throw new Error(
       `--data-dir ${dataDir} cannot be written to: ${reasonOf(error)}. Check its owner, its mode and the space left.`,

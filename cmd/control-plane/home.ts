@@ -2,10 +2,12 @@ import type { LocalAttestor, LocalIssuer } from '../../src/attestation/index.ts'
 import type { Authority, KeyStore } from '../../src/authority/index.ts';
 import type { StreamStatus } from '../../src/discovery/index.ts';
 import type { SpiffeId } from '../../src/identity/index.ts';
+import type { LinkFacts } from '../../src/expiry/index.ts';
 import type { Mesh } from '../../src/mesh/index.ts';
 import type { Proxies } from '../../src/proxy/index.ts';
 import type { Report } from '../../src/status/index.ts';
 import type { ControlPlaneConfig } from './config.ts';
+import type { OwnCertificates } from './expiry.ts';
 import type { LiveSettings } from './live-settings.ts';
 import type { Witnesses } from './observers.ts';
 import type { CaSource } from './own-ca.ts';
@@ -26,6 +28,8 @@ export interface Home {
   readonly clockFault: () => string | undefined;
   /** By what the entries of the quarantine end, ms since the epoch. Undefined: nobody can tell what has ended. */
   readonly endingMs: () => number | undefined;
+  /** What callers' tokens are verified with. */
+  readonly tokenKeys: () => LinkFacts;
   /** Where the root is kept. */
   readonly rootStore: KeyStore;
   /** Resolves when the mesh holds what there is; it is kept so from then on. */
@@ -54,6 +58,7 @@ export interface Wired {
   readonly rotation: RootRotation;
   readonly warnings: PolicyWarnings;
   readonly live: LiveSettings;
+  readonly own: OwnCertificates;
   /** Of the control plane itself. */
   readonly id: SpiffeId;
 }
@@ -64,6 +69,8 @@ export interface Tell {
   readonly starting: (step: string) => void;
   /** What there is to say though it serves; undefined: nothing any more. */
   readonly remark: (name: string, what: string | undefined) => void;
+  /** Why it does not serve though it started; undefined: it does again. */
+  readonly unready: (name: string, what: string | undefined) => void;
 }
 
 export interface HomeOptions {

@@ -125,8 +125,13 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     signal,
   });
   const secret = rootSecret(api, mark, options, keys.remembered);
+  let fetchedAtMs = keys.remembered ? undefined : Date.now();
   const follower = new JwksFollower({
-    fetch: keys.fetch,
+    fetch: async () => {
+      const jwks = await keys.fetch();
+      fetchedAtMs = Date.now();
+      return jwks;
+    },
     initial: keys.jwks,
     monotonicMs,
     random: Math.random,
@@ -170,6 +175,13 @@ export async function openInCluster(options: HomeOptions): Promise<Home> {
     nowMs: () => clock.laterMs(),
     clockFault: () => clock.fault(),
     endingMs: () => (clock.fault() === undefined ? Date.now() : undefined),
+    tokenKeys: () => ({
+      kind: 'token-keys',
+      name: keys.issuer,
+      serves: 'tokens of keys that are new are refused, and those of keys that were withdrawn are not',
+      term: { kind: 'fetched', atMs: fetchedAtMs, everyMs: 300_000 },
+      run: 'kubectl get --raw /openid/v1/jwks',
+    }),
     rootStore: secret,
     streamsChanged: () => statuses?.touch(),
     otherReports: () => reports.others,

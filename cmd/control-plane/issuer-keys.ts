@@ -68,7 +68,7 @@ function wantedUris(mesh: Mesh): ReadonlyMap<string, { readonly timeoutMs: numbe
 }
 
 /** A URI without its user and its query, where issuers expect keys of their API: neither is for a log or a label. */
-function shownUri(text: string): string {
+export function shownUri(text: string): string {
   const uri = URL.parse(text);
   return uri === null ? '(not a URI)' : `${uri.protocol}//${uri.host}${uri.pathname}`;
 }

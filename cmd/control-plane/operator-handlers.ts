@@ -1,6 +1,7 @@
 import type { LocalIssuer } from '../../src/attestation/index.ts';
 import type { AuditLog } from '../../src/audit/index.ts';
 import type { StreamStatus } from '../../src/discovery/index.ts';
+import type { Links } from '../../src/expiry/index.ts';
 import type { FederationKeeper, FederationStatus } from '../../src/federation/index.ts';
 import type { Mesh, Pod } from '../../src/mesh/index.ts';
 import type { Authority } from '../../src/authority/index.ts';
@@ -12,6 +13,7 @@ import {
   type RotateRootRequest,
   type RotateRootResponse,
 } from '../../src/operator/index.ts';
+import { expiryAnswer } from './expiry-answer.ts';
 import { fingerprint } from './federation.ts';
 import { isRotationStep, RotationRefused, type RootRotation } from './root-rotation.ts';
 import { rotationAnswer } from './rotation-state.ts';
@@ -30,6 +32,7 @@ export function operatorHandlers(parts: {
   readonly streams: () => readonly StreamStatus[];
   readonly rotation: RootRotation;
   readonly federation: FederationKeeper;
+  readonly links: Links;
   readonly audit: AuditLog;
   readonly quarantine: Pick<OperatorHandlers, 'AddQuarantine' | 'ListQuarantine' | 'RemoveQuarantine'>;
   readonly nowMs: () => number;
@@ -96,6 +99,7 @@ export function operatorHandlers(parts: {
     },
     ...parts.quarantine,
     ListFederation: () => ({ domains: parts.federation.status().map(federatedDomain) }),
+    CheckExpiry: () => expiryAnswer(parts.links.judged(), nowMs()),
     RotateRoot: (request) => rotateRoot(parts.authority, parts.rotation, request),
   };
 }

@@ -53,6 +53,10 @@ export async function runControlPlane(config: ControlPlaneConfig): Promise<numbe
           if (what === undefined) remarks.delete(name);
           else remarks.set(name, what);
         },
+        unready: (name, what) => {
+          if (what === undefined) notReady.delete(name);
+          else notReady.set(name, what);
+        },
       },
       givenUp.signal,
     );

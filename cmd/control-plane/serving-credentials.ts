@@ -47,6 +47,8 @@ export interface ServingCertificate {
   readonly first: ServingContext;
   /** Called with each that follows. */
   onContext(listener: (context: ServingContext) => void): void;
+  /** The clock was set, or time passed that no timer saw: what is due is renewed now. */
+  clockMoved(): void;
   close(): void;
 }
 
@@ -61,10 +63,15 @@ export function servingCertificate(options: ServingOptions): ServingCertificate 
       waitMs > longestTimerMs ? setTimeout(() => schedule(atMs), longestTimerMs) : setTimeout(renew, waitMs);
     timer.unref();
   };
+  let renewAtMs = 0;
+  const renewAt = (atMs: number): void => {
+    renewAtMs = atMs;
+    schedule(atMs);
+  };
   const svid = issue();
   const first = contextOf(svid, authority.crossChainPem);
   onRenewed(svid);
-  schedule(renewalTime(svid, Math.random));
+  renewAt(renewalTime(svid, Math.random));
 
   function renew(): void {
     try {
@@ -72,10 +79,10 @@ export function servingCertificate(options: ServingOptions): ServingCertificate 
       const context = contextOf(next, authority.crossChainPem);
       for (const listener of listeners) listener(context);
       onRenewed(next);
-      schedule(renewalTime(next, Math.random));
+      renewAt(renewalTime(next, Math.random));
     } catch (error) {
       onError(error instanceof Error ? error : new Error(String(error)));
-      schedule(nowMs() + retryMs);
+      renewAt(nowMs() + retryMs);
     }
   }
   const unsubscribe = authority.onSignerChange(() => {
@@ -85,6 +92,10 @@ export function servingCertificate(options: ServingOptions): ServingCertificate 
   return {
     first,
     onContext: (listener) => void listeners.push(listener),
+    clockMoved: (): void => {
+      clearTimeout(timer);
+      schedule(renewAtMs);
+    },
     close: (): void => {
       unsubscribe();
       clearTimeout(timer);
@@ -94,6 +105,7 @@ export function servingCertificate(options: ServingOptions): ServingCertificate 
 
 export interface ServingCredentials {
   readonly credentials: grpc.ServerCredentials;
+  clockMoved(): void;
   close(): void;
 }
 
@@ -102,5 +114,9 @@ export function servingCredentials(options: ServingOptions): ServingCredentials 
   const certificate = servingCertificate(options);
   const credentials = new RenewableCredentials(certificate.first);
   certificate.onContext((context) => credentials.replace(context));
-  return { credentials, close: () => certificate.close() };
+  return {
+    credentials,
+    clockMoved: () => certificate.clockMoved(),
+    close: () => certificate.close(),
+  };
 }

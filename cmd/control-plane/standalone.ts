@@ -28,6 +28,13 @@ export async function openStandalone(directory: string, options: HomeOptions): P
     attestor,
     issuer,
     caSource: config.ca?.kind === 'files' ? caFiles(config.ca) : undefined,
+    tokenKeys: () => ({
+      kind: 'token-keys',
+      name: 'of the own issuer',
+      serves: 'no caller can prove itself',
+      term: { kind: 'endless' },
+      run: '',
+    }),
     rootStore: directoryKeyStore(join(dataDir, 'authority')),
     fill: async () => {
       tell.starting(`reading the manifests in ${directory}`);

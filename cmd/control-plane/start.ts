@@ -3,6 +3,7 @@ import { BoundedAttestor, CutOffAttestor } from '../../src/attestation/index.ts'
 import { Authority } from '../../src/authority/index.ts';
 import { RequestRate } from '../../src/certificates/index.ts';
 import { discoveryServices, type StreamStatus } from '../../src/discovery/index.ts';
+import { Links } from '../../src/expiry/index.ts';
 import { SpiffeId } from '../../src/identity/index.ts';
 import { Mesh, namespacedKey } from '../../src/mesh/index.ts';
 import { openOperatorServer } from '../../src/operator/index.ts';
@@ -14,6 +15,16 @@ import { createAuthenticator } from './authenticator.ts';
 import { moveToCa } from './ca-transition.ts';
 import { publishBundle, publishedBundle } from './bundle-files.ts';
 import { openCertificates } from './certificates.ts';
+import { watchForJumps } from './clock-watch.ts';
+import {
+  authorityLinks,
+  federationLinks,
+  jwksLinks,
+  ownLinks,
+  svidLinks,
+  tellExpiry,
+  type OwnCertificates,
+} from './expiry.ts';
 import { openGrpcServer } from './grpc-server.ts';
 import type { Tell } from './home.ts';
 import { openInCluster } from './in-cluster.ts';
@@ -122,6 +133,7 @@ async function wire(
       nowMs,
       clockFault: () => home.clockFault(),
       svidTtlMs: config.svidTtlMs,
+      rootTtlMs: config.rootTtlMs,
       keysAhead: KEYS_AHEAD,
     });
   });
@@ -199,6 +211,7 @@ async function wire(
     refusals,
   });
   const id = SpiffeId.workload(trustDomain, 'countersign-system', 'control-plane');
+  const own: OwnCertificates = new Map();
   const serving = servingCredentials({
     authority,
     id,
@@ -206,13 +219,25 @@ async function wire(
     ipAddresses: isIP(config.listen.host) === 0 ? [] : [config.listen.host],
     nowMs,
     onRenewed: (svid) => {
-      metrics.notAfter.set({ certificate: 'serving' }, svid.notAfterMs / 1_000);
+      own.set('serving', svid);
       audit.record({ ...issuance(svid), actor: 'control-plane', reason: 'serving', factors: [] });
       log.info({ serial: svid.serial }, 'own certificate issued');
     },
     onError: (error) => log.error({ err: error }, 'own certificate could not be renewed; it is tried again'),
   });
   closers.push(() => serving.close());
+  closers.push(
+    watchForJumps({
+      wallMs: nowMs,
+      monotonicMs: () => performance.now(),
+      onJump: (byMs) => {
+        log.warn({ byMs }, 'time has passed that no timer saw: what is due is renewed now');
+        serving.clockMoved();
+        discovery.clockMoved();
+        proxies.clockMoved();
+      },
+    }),
+  );
 
   const streams = (): readonly StreamStatus[] => discovery.streams();
   const rotation = new RootRotation({
@@ -242,6 +267,14 @@ async function wire(
     );
   }
 
+  const links = new Links({ nowMs, settleMs: config.svidTtlMs });
+  links.add(() => authorityLinks(authority, dataDir));
+  links.add(() => ownLinks(own));
+  links.add(() => svidLinks(proxies, dataDir));
+  links.add(() => [home.tokenKeys()]);
+  links.add(() => jwksLinks(keys, config.jwksRefreshMs));
+  links.add(() => federationLinks(federation, dataDir));
+
   tell.starting('opening the operator socket and the gRPC port');
   const operator = await openOperatorServer({
     root: operatorSchema(),
@@ -249,6 +282,7 @@ async function wire(
     handlers: operatorHandlers({
       authority,
       rotation,
+      links,
       mesh,
       issuer,
       audience: config.audience,
@@ -273,7 +307,7 @@ async function wire(
   });
   closers.push(() => operator.close());
 
-  await openEndpoint({ config, authority, id, nowMs }, witnesses, tell, closers);
+  await openEndpoint({ config, authority, id, nowMs, own }, witnesses, tell, closers);
   const server = await openGrpcServer({
     listen: config.listen,
     credentials: serving.credentials,
@@ -284,6 +318,7 @@ async function wire(
   });
   closers.push(() => server.stop());
   server.serve();
-  await home.join({ authority, proxies, streams, rotation, warnings, live, id });
+  await home.join({ authority, proxies, streams, rotation, warnings, live, own, id });
+  closers.push(tellExpiry(links, metrics, tell));
   return `${config.listen.host}:${server.port}`;
 }

@@ -15,6 +15,7 @@ export interface WebCertificateFiles {
 export interface WebCertificate extends EndpointCredentials {
   readonly cert: string;
   readonly key: string;
+  readonly notBeforeMs: number;
   readonly notAfterMs: number;
 }
 
@@ -132,7 +133,8 @@ function check(
   if (!leaf.checkPrivateKey(readKey(key, keyFile)))
     throw new Error(`--bundle-endpoint-key ${keyFile} is not the key of ${certFile}`);
   const notAfterMs = Math.min(...chain.map(({ validToDate }) => validToDate.getTime()));
-  return { cert, key, notAfterMs };
+  const notBeforeMs = Math.max(...chain.map(({ validFromDate }) => validFromDate.getTime()));
+  return { cert, key, notBeforeMs, notAfterMs };
 }
 
 function parsed(pem: string, where: string): X509Certificate {

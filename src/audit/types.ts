@@ -174,6 +174,16 @@ export type AuditEvent =
       readonly forcedPast: readonly string[];
     }
   | {
+      /** The root had ended, or was known to somebody else, and another one took its place at once. */
+      readonly event: 'root.recovered';
+      readonly actor: string;
+      /** SHA-256 of the root that signs from here on, and of the one before. */
+      readonly signing: string;
+      readonly former: string;
+      /** `next`: a rotation had prepared it. */
+      readonly root: 'next' | 'new';
+    }
+  | {
       /** An operator's CA was taken over, or refused. */
       readonly event: 'ca.plugged' | 'ca.refused';
       /** Where it comes from. */

@@ -51,7 +51,8 @@ export interface SignerDescription {
   /** When all of its certificates up to the root are valid. */
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
-  /** When what signs leaves ends. */
+  /** Of what signs leaves: where that is the CA itself, the same. */
+  readonly intermediateNotBeforeMs: number;
   readonly intermediateNotAfterMs: number;
 }
 
@@ -174,6 +175,7 @@ export class Authority {
       inToken: root.key.privateKey === undefined,
       notBeforeMs: root.notBeforeMs,
       notAfterMs: root.notAfterMs,
+      intermediateNotBeforeMs: this.#issuing.notBeforeMs,
       intermediateNotAfterMs: this.#issuing.notAfterMs,
     };
   }
@@ -328,9 +330,10 @@ export class Authority {
     if (otherRoot) for (const listener of this.#signerListeners) listener();
   }
 
-  /** What was issued before a restart is not known, so it counts as if it had been issued now. */
+  /** What was issued before a restart is not known, so it counts as if it had been issued now. None outlives its root. */
   #endsMs(): number {
-    return Math.max(this.#lastEndsMs, this.#options.nowMs() + this.#options.svidTtlMs);
+    const endsMs = Math.max(this.#lastEndsMs, this.#options.nowMs() + this.#options.svidTtlMs);
+    return Math.min(endsMs, this.#issuing.root.notAfterMs);
   }
 
   /**

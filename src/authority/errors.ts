@@ -25,6 +25,7 @@ export type AuthorityErrorCode =
   | 'ca-replaced'
   | 'signer-unavailable'
   | 'rotation-refused'
+  | 'recovery-refused'
   | 'root-lost'
   | 'self-check-failed'
   | 'closed'

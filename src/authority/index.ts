@@ -6,7 +6,7 @@ export type { AuthorityOptions, IssueOptions } from './options.ts';
 export { IssuedSvid, renewalTime, type IssuedChain } from './svid.ts';
 export { parseStored, serializeStored } from './stored.ts';
 export { refuseOtherLine } from './lineage.ts';
-export type { RootDescription } from './root.ts';
+export { describeRoot, type RootDescription } from './root.ts';
 export type { RotationState, RotationStep } from './rotation.ts';
 export type { SigningObserver } from './issuing.ts';
 export { checkCa, readCertificates, type CaParts, type CaRules, type PluggedCa } from './plugged-ca.ts';
@@ -20,4 +20,6 @@ export {
   type CaFiles,
   type CaMaterial,
 } from './ca-material.ts';
+export { DEFAULT_ROOT_TTL_MS } from './options.ts';
+export { recovered, type Recovery, type RecoveryOptions } from './recovery.ts';
 export { rootOfKey } from './own-root.ts';

@@ -51,7 +51,11 @@ export class Issuing {
     );
   }
 
-  /** When the present intermediate ends, ms since the epoch. */
+  /** When the present intermediate begins and ends, ms since the epoch. */
+  get notBeforeMs(): number {
+    return this.#intermediate.notBeforeMs;
+  }
+
   get notAfterMs(): number {
     return this.#intermediate.notAfterMs;
   }
@@ -124,7 +128,7 @@ function refuseOutOfTime({ notBeforeMs, notAfterMs, where }: Root, nowMs: number
   if (nowMs >= notBeforeMs && nowMs < notAfterMs - MIN_TTL_MS) return;
   throw new AuthorityError(
     'root-expired',
-    `The root in ${where} is valid from ${iso(notBeforeMs)} to ${iso(notAfterMs)}, and it is ${iso(nowMs)}: check the clock, or begin with a new root.`,
+    `The root in ${where} is valid from ${iso(notBeforeMs)} to ${iso(notAfterMs)}, and it is ${iso(nowMs)}: check the clock; where it is right, begin with another root by countersign recover.`,
   );
 }
 

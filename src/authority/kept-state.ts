@@ -61,7 +61,7 @@ async function reopen(stored: StoredAuthority, options: AuthorityOptions): Promi
     stored.root.privateKeyPem === undefined &&
     !stored.root.certificate.equals(ca.root.certificate);
   if (!isGone || stored.trustDomain !== options.trustDomain.name) return await ready(stored, options, cas);
-  const next = withoutFormerCa(stored, ca.root.certificate, nowMs(), nowMs() + svidTtlMs);
+  const next = withoutFormerCa(stored, ca.root.certificate, ca.roots, nowMs(), nowMs() + svidTtlMs);
   if (next === undefined) {
     throw new AuthorityError(
       'ca-replaced',

@@ -43,12 +43,16 @@ async function below(root: OperatorCa, options: Partial<CaOptions> = {}): Promis
   return { signer: await operatorCa({ name: 'Issuing', by: root, ...options }), roots: [root] };
 }
 
-async function open(ca: PluggedCa, store: KeyStore = memoryKeyStore()): Promise<Authority> {
+async function open(
+  ca: PluggedCa,
+  store: KeyStore = memoryKeyStore(),
+  nowMs: number = Date.now(),
+): Promise<Authority> {
   return await Authority.open({
     store,
     trustDomain,
     ca,
-    nowMs: Date.now,
+    nowMs: () => nowMs,
     svidTtlMs: 3_600_000,
     selfCheckEvery: 1,
   });
@@ -112,6 +116,21 @@ describe("an operator's CA", () => {
     await open(await check({ signer: await operatorCa({ name: 'Root' }) }), store);
     const other = await check({ signer: await operatorCa({ name: 'Other' }) });
     await expectRefused(open(other, store), 'ca-replaced', /Put the former CA back/u);
+  });
+
+  it('signs at once at a start where the root that nobody else follows has ended', async () => {
+    const store = memoryKeyStore();
+    const first = await open(await check({ signer: await operatorCa({ name: 'Root' }) }), store);
+    const afterwards = first.rotation.signing.notAfterMs;
+    const later = { notBefore: new Date(afterwards - day), notAfter: new Date(afterwards + 30 * day) };
+    const other = await check({ signer: await operatorCa({ name: 'Other', ...later }) }, afterwards);
+    await expectRefused(open(other, store, afterwards - 1_000), 'ca-replaced', /Put the former CA back/u);
+    const second = await open(other, store, afterwards);
+    expect(second.bundle.x509Authorities).toEqual([other.root.certificate]);
+    expect(second.bundle.sequence).toBe(first.bundle.sequence + 1);
+    const { chain } = second.issue(web);
+    expect(verifySvid({ chain, bundles: () => second.bundle, nowMs: afterwards }).uri).toBe(web.uri);
+    expect((await store.load())?.bundle.sequence).toBe(second.bundle.sequence);
   });
 });
 

@@ -109,16 +109,23 @@ export function aborted(
 /**
  * The CA that signed is gone, and the one at hand leads to another root that is trusted already: it signs at once, for
  * nothing else can, though who trusts it has not been proven.
+ * Where the former root has ended, nobody is cut off any more, and any root may follow.
+ * @param roots of the CA at hand: its own first
  * @param endsMs when the last SVID below the root that signed will end
- * @returns undefined where that root is not trusted
+ * @returns undefined where that root is not trusted, and the former one is good
  */
 export function withoutFormerCa(
   state: StoredAuthority,
   root: Buffer,
+  roots: readonly Buffer[],
   nowMs: number,
   endsMs: number,
 ): StoredAuthority | undefined {
-  if (!state.bundle.x509Authorities.some((known) => known.equals(root))) return undefined;
+  if (!state.bundle.x509Authorities.some((known) => known.equals(root))) {
+    if (isAlive(state.root.certificate, nowMs)) return undefined;
+    const { trustDomain, crosses } = state;
+    return { trustDomain, root: { certificate: root }, crosses, bundle: withRoots(state, roots) };
+  }
   return {
     ...state,
     takenBack: undefined,

@@ -419,6 +419,23 @@ describe('the end of a stream', () => {
     expect(view.listeners.size).toBe(0);
   });
 
+  it('comes where the time passed and no timer saw it, and not before', async () => {
+    const timers = new FakeTimers();
+    let now = 1_000_000;
+    server = await serve(() => sessionOf(new FakeView(), 'shop/web', now + 3_600_000), {
+      after: timers.after,
+      nowMs: () => now,
+    });
+    const xds = new XdsClient(server.client(), ADS);
+    await eventually(() => server?.discovery.streams().length === 1);
+    server.discovery.clockMoved();
+    const [stream] = server.discovery.streams();
+    now = stream!.endsAtMs;
+    server.discovery.clockMoved();
+    expect((await xds.end()).code).toBe(grpc.status.UNAVAILABLE);
+    expect(server.discovery.streams()).toEqual([]);
+  });
+
   it('comes at once where the proof has expired already', async () => {
     server = await serve(() => sessionOf(new FakeView(), 'shop/web', Date.now() - 1));
     expect((await new XdsClient(server.client(), ADS).end()).code).toBe(grpc.status.UNAUTHENTICATED);

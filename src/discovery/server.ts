@@ -56,6 +56,8 @@ export interface DiscoveryService {
 export interface DiscoveryServices {
   readonly services: readonly DiscoveryService[];
   streams(): readonly StreamStatus[];
+  /** The clock was set, or time passed that no timer saw: ends the streams whose time is over. */
+  clockMoved(): void;
   /** Ends every stream with UNAVAILABLE and takes no new one. @returns when all are gone, or after `graceMs`. */
   stop(graceMs: number): Promise<void>;
 }
@@ -86,7 +88,7 @@ class DiscoveryServer implements DiscoveryServices {
   readonly #flusher: Flusher;
   readonly #sotw: Variant<DiscoveryRequest>;
   readonly #delta: Variant<DeltaDiscoveryRequest>;
-  readonly #streams: Map<number, { end(end: StreamEnd): void; status(): StreamStatus }> = new Map();
+  readonly #streams: Map<number, Pick<XdsStream<AnyRequest>, 'end' | 'status' | 'endsAtMs'>> = new Map();
   /** Calls whose transport is not gone yet. */
   readonly #calls: Set<BytesCall> = new Set();
   #nextId = 1;
@@ -112,6 +114,11 @@ class DiscoveryServer implements DiscoveryServices {
 
   streams(): readonly StreamStatus[] {
     return [...this.#streams.values()].map((stream) => stream.status());
+  }
+
+  clockMoved(): void {
+    const nowMs = this.#options.nowMs();
+    for (const stream of this.#streams.values()) if (nowMs >= stream.endsAtMs) stream.end(EXPIRING);
   }
 
   async stop(graceMs: number): Promise<void> {

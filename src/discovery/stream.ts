@@ -81,6 +81,10 @@ export class XdsStream<R extends AnyRequest> implements Flushable {
     options.observer.streamOpened?.(this.#event());
   }
 
+  get endsAtMs(): number {
+    return this.#options.endsAtMs;
+  }
+
   get view(): View {
     return this.#options.session.view;
   }

@@ -131,6 +131,7 @@ export class FederationKeeper {
         fetchedAtMs,
         failure: failure ?? this.#conflict(latest),
         nextTryMs,
+        refreshMs: refreshMs(latest),
       }))
       .toSorted((a, b) => (a.trustDomain < b.trustDomain ? -1 : 1));
   }
@@ -242,9 +243,7 @@ export class FederationKeeper {
 
   /** A failure waits for the next time, too: an endpoint that is down is not helped by more requests. */
   #wait(entry: Entry): void {
-    const hintMs = entry.latest?.refreshHintSeconds;
-    const namedMs = hintMs === undefined ? DEFAULT_REFRESH_MS : hintMs * 1_000;
-    const intervalMs = Math.min(Math.max(namedMs, MIN_REFRESH_MS), MAX_REFRESH_MS);
+    const intervalMs = refreshMs(entry.latest);
     const delayMs = entry.fetchedAtMs === undefined ? Math.min(intervalMs, FIRST_RETRY_MS) : intervalMs;
     // Never later than the hint, and not all replicas at once.
     const spreadMs = Math.round(delayMs * (1 - 0.1 * this.#options.random()));
@@ -313,4 +312,11 @@ export class FederationKeeper {
         ),
       );
   }
+}
+
+/** As the bundle's own hint says, within bounds. */
+function refreshMs(bundle: TrustBundle | undefined): number {
+  const hintMs = bundle?.refreshHintSeconds;
+  const namedMs = hintMs === undefined ? DEFAULT_REFRESH_MS : hintMs * 1_000;
+  return Math.min(Math.max(namedMs, MIN_REFRESH_MS), MAX_REFRESH_MS);
 }

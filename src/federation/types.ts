@@ -67,4 +67,6 @@ export interface FederationStatus {
   readonly failure: string | undefined;
   /** ms since the epoch. */
   readonly nextTryMs: number;
+  /** Between two fetches. */
+  readonly refreshMs: number;
 }

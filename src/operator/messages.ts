@@ -133,6 +133,23 @@ export interface FederatedDomainState {
   readonly failure: string;
 }
 
+export type CheckExpiryRequest = Readonly<Record<string, never>>;
+
+export interface CheckExpiryResponse {
+  readonly now: string;
+  readonly links: readonly LinkState[];
+}
+
+export interface LinkState {
+  readonly kind: string;
+  readonly name: string;
+  readonly serves: string;
+  readonly state: string;
+  readonly ends: string;
+  readonly detail: string;
+  readonly run: string;
+}
+
 /** Request and response of each method. */
 export interface OperatorMethods {
   readonly IssueToken: readonly [IssueTokenRequest, IssueTokenResponse];
@@ -143,6 +160,7 @@ export interface OperatorMethods {
   readonly AddQuarantine: readonly [AddQuarantineRequest, AddQuarantineResponse];
   readonly ListQuarantine: readonly [ListQuarantineRequest, QuarantineState];
   readonly RemoveQuarantine: readonly [RemoveQuarantineRequest, QuarantineState];
+  readonly CheckExpiry: readonly [CheckExpiryRequest, CheckExpiryResponse];
 }
 
 export type OperatorMethod = keyof OperatorMethods;

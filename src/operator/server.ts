@@ -42,6 +42,7 @@ export async function openOperatorServer(options: {
     AddQuarantine: unary(options.handlers.AddQuarantine, options.onError),
     ListQuarantine: unary(options.handlers.ListQuarantine, options.onError),
     RemoveQuarantine: unary(options.handlers.RemoveQuarantine, options.onError),
+    CheckExpiry: unary(options.handlers.CheckExpiry, options.onError),
   });
   await new Promise<void>((resolve, reject) => {
     server.bindAsync(`unix:${path}`, grpc.ServerCredentials.createInsecure(), (error) =>

@@ -77,6 +77,24 @@ export class Proxies {
     });
   }
 
+  /** Of the SVIDs that pods with an open stream hold, the one that ends first; undefined: none holds one. */
+  soonestSvid(): { readonly pod: ObjectKey; readonly svid: IssuedSvid } | undefined {
+    let soonest: { readonly pod: ObjectKey; readonly svid: IssuedSvid } | undefined;
+    for (const [pod, { keeper, proofs }] of this.#byPod) {
+      const svid = keeper.peek();
+      if (svid === undefined || proofs.size === 0) continue;
+      if (soonest === undefined || svid.notAfterMs < soonest.svid.notAfterMs) soonest = { pod, svid };
+    }
+    return soonest;
+  }
+
+  /** The clock was set, or time passed that no timer saw: what is due is renewed now, what ends first before the others. */
+  clockMoved(): void {
+    const entries = [...this.#byPod.values()];
+    const endsMs = ({ keeper }: Entry): number => keeper.peek()?.notAfterMs ?? Number.MAX_SAFE_INTEGER;
+    for (const { keeper } of entries.toSorted((a, b) => endsMs(a) - endsMs(b))) keeper.clockMoved();
+  }
+
   /** Whether a name is the SPIFFE ID of this connected pod. */
   isOwnId(pod: ObjectKey, name: string): boolean {
     return this.#byPod.get(pod)?.workload.id.uri === name;

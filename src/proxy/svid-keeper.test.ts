@@ -64,6 +64,20 @@ describe('SvidKeeper', () => {
     expect(closed.events).toEqual([]);
   });
 
+  it('renews at once what became due while no timer ran, and nothing else', () => {
+    const { keeper, events } = setup();
+    keeper.clockMoved();
+    keeper.current();
+    vi.setSystemTime(Date.now() + hour / 4);
+    keeper.clockMoved();
+    expect(events).toEqual(['first 1']);
+    vi.setSystemTime(Date.now() + 5 * hour);
+    keeper.clockMoved();
+    expect(events).toEqual(['first 1', 'renewal 2', 'renewed']);
+    keeper.clockMoved();
+    expect(events).toHaveLength(3);
+  });
+
   it('does not renew in one minute what began in one', () => {
     let nowMs = 0;
     const queue = new IssuanceQueue({

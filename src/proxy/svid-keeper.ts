@@ -80,6 +80,12 @@ export class SvidKeeper {
     this.#schedule();
   }
 
+  /** The clock was set, or time passed that no timer saw. */
+  clockMoved(): void {
+    if (this.#svid === undefined || this.#refused) return;
+    if (this.#options.nowMs() >= this.#renewAtMs) this.#orderDue();
+  }
+
   close(): void {
     this.#closed = true;
     clearTimeout(this.#timer);

@@ -21,6 +21,7 @@ export interface Metrics {
   readonly judgements: Counter<'kind' | 'outcome'>;
   readonly statusWrites: Counter;
   readonly notAfter: Gauge<'certificate'>;
+  readonly linksDue: Gauge<'state'>;
   readonly leader: Gauge;
   readonly unfollowed: Gauge;
   readonly silentReplicas: Gauge;
@@ -93,8 +94,13 @@ export function createMetrics(): Metrics {
     statusWrites: counter('policy_status_writes_total', 'Statuses of policies written'),
     notAfter: gauge(
       'certificate_not_after_seconds',
-      'When a certificate of the control plane expires (Unix time)',
+      'When the first certificate of this kind ends (Unix time): root, trusted-root, ca, intermediate, serving, webhook, bundle-endpoint, svid, federated-root',
       'certificate',
+    ),
+    linksDue: gauge(
+      'links_due',
+      'Certificates, roots and keys that countersign doctor has something to say of, by state (soon, expired, unknown)',
+      'state',
     ),
     leader: gauge('leader', 'Whether this replica leads: 1, or 0'),
     unfollowed: gauge(

@@ -70,6 +70,7 @@ describe('a flag that is wrong is answered with what was found and what is allow
     [`${controlPlane} --svid-ttl 59s`, /59s is out of bounds: choose between 1m and 24h/u],
     [`${controlPlane} --svid-ttl 25h`, /25h is out of bounds/u],
     [`${controlPlane} --rotate-root-at-age 3h`, /less than four times --svid-ttl/u],
+    [`${controlPlane} --root-ttl 7h`, /eight times --svid-ttl/u],
     [`${controlPlane} --ca-cert ca.pem`, /--ca-cert and --ca-key belong together/u],
     [`${controlPlane} --ca-key key.pem`, /--ca-cert and --ca-key belong together/u],
     [`${controlPlane} --ca-roots root.pem`, /--ca-cert and --ca-key belong together/u],

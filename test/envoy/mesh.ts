@@ -55,6 +55,8 @@ export interface TestMeshOptions {
   readonly flags?: readonly string[];
   /** The mesh's configuration file, as YAML; the control plane follows it, and bootstraps are made from it. */
   readonly meshConfig?: string;
+  /** Called with the data directory before the control plane starts. */
+  readonly prepare?: (dataDir: string) => Promise<void>;
   /** Of `countersign bootstrap`. */
   readonly bootstrapFlags?: readonly string[];
 }
@@ -107,6 +109,7 @@ export class TestMesh {
     for (const [name, text] of Object.entries(typeof policies === 'function' ? policies(ip) : policies))
       writeManifest(join(manifests, 'policies', `${name}.yaml`), text);
     if (options.meshConfig !== undefined) writeManifest(configFile(folder), options.meshConfig);
+    await options.prepare?.(join(folder, 'data'));
     const controlPlane = await TestControlPlane.start({
       directory: manifests,
       dataDir: join(folder, 'data'),
