@@ -1,10 +1,9 @@
-import { isIP } from 'node:net';
 import type { Authority } from '../../src/authority/index.ts';
 import { openBundleEndpoint, type EndpointCredentials } from '../../src/federation/index.ts';
 import type { SpiffeId } from '../../src/identity/index.ts';
-import type { ControlPlaneConfig } from './config.ts';
+import type { ControlPlaneConfig, ListenAddress } from './config.ts';
 import type { Tell } from './home.ts';
-import { explainListen } from './listen.ts';
+import { explainListen, ipAddressesOf } from './listen.ts';
 import { issuance, type Witnesses } from './observers.ts';
 import { servingCertificate } from './serving-credentials.ts';
 import { readWebCertificate, watchWebCertificate, type WebCertificate } from './web-certificate.ts';
@@ -38,7 +37,7 @@ export async function openEndpoint(
   const { listen, web, refreshHintMs } = endpoint;
   const source =
     web === undefined
-      ? ownSvid(parts, listen.host, witnesses, closers)
+      ? ownSvid(parts, listen, witnesses, closers)
       : await webCertificate(web, parts, witnesses, tell, closers);
   const server = await explainListen('--bundle-endpoint', listen, async () =>
     openBundleEndpoint({
@@ -56,7 +55,7 @@ export async function openEndpoint(
 
 function ownSvid(
   { config, authority, id, nowMs }: EndpointParts,
-  host: string,
+  listen: ListenAddress,
   { metrics, audit, log }: Witnesses,
   closers: (() => void | Promise<void>)[],
 ): Source {
@@ -64,7 +63,7 @@ function ownSvid(
     authority,
     id,
     dnsNames: config.serverNames,
-    ipAddresses: isIP(host) === 0 ? [] : [host],
+    ipAddresses: ipAddressesOf(listen),
     nowMs,
     onRenewed: (svid) => {
       metrics.notAfter.set({ certificate: 'bundle-endpoint' }, svid.notAfterMs / 1_000);

@@ -1,4 +1,3 @@
-import { isIP } from 'node:net';
 import { BoundedAttestor, CutOffAttestor } from '../../src/attestation/index.ts';
 import { Authority } from '../../src/authority/index.ts';
 import { RequestRate } from '../../src/certificates/index.ts';
@@ -14,6 +13,7 @@ import { createAuthenticator } from './authenticator.ts';
 import { moveToCa } from './ca-transition.ts';
 import { publishBundle, publishedBundle } from './bundle-files.ts';
 import { openCertificates } from './certificates.ts';
+import { ipAddressesOf } from './listen.ts';
 import { openGrpcServer } from './grpc-server.ts';
 import type { Tell } from './home.ts';
 import { openInCluster } from './in-cluster.ts';
@@ -203,7 +203,7 @@ async function wire(
     authority,
     id,
     dnsNames: config.serverNames,
-    ipAddresses: isIP(config.listen.host) === 0 ? [] : [config.listen.host],
+    ipAddresses: ipAddressesOf(config.listen),
     nowMs,
     onRenewed: (svid) => {
       metrics.notAfter.set({ certificate: 'serving' }, svid.notAfterMs / 1_000);
