@@ -1,10 +1,9 @@
-import { isIP } from 'node:net';
 import type { Authority } from '../../src/authority/index.ts';
 import { openBundleEndpoint, type EndpointCredentials } from '../../src/federation/index.ts';
 import type { SpiffeId } from '../../src/identity/index.ts';
-import type { ControlPlaneConfig } from './config.ts';
+import type { ControlPlaneConfig, ListenAddress } from './config.ts';
 import type { Tell } from './home.ts';
-import { explainListen } from './listen.ts';
+import { explainListen, ipAddressesOf } from './listen.ts';
 import type { OwnCertificates } from './expiry.ts';
 import { issuance, type Witnesses } from './observers.ts';
 import { servingCertificate } from './serving-credentials.ts';
@@ -40,7 +39,7 @@ export async function openEndpoint(
   const { listen, web, refreshHintMs } = endpoint;
   const source =
     web === undefined
-      ? ownSvid(parts, listen.host, witnesses, closers)
+      ? ownSvid(parts, listen, witnesses, closers)
       : await webCertificate(web, parts, witnesses, tell, closers);
   const server = await explainListen('--bundle-endpoint', listen, async () =>
     openBundleEndpoint({
@@ -58,7 +57,7 @@ export async function openEndpoint(
 
 function ownSvid(
   { config, authority, id, nowMs, own }: EndpointParts,
-  host: string,
+  listen: ListenAddress,
   { audit, log }: Witnesses,
   closers: (() => void | Promise<void>)[],
 ): Source {
@@ -66,7 +65,7 @@ function ownSvid(
     authority,
     id,
     dnsNames: config.serverNames,
-    ipAddresses: isIP(host) === 0 ? [] : [host],
+    ipAddresses: ipAddressesOf(listen),
     nowMs,
     onRenewed: (svid) => {
       own.set('bundle-endpoint', svid);

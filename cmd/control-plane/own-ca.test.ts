@@ -25,7 +25,7 @@ const key = memoryKey(createPrivateKey(pem), createPublicKey(pem));
 /** A root of that key: the one that is kept, or one of its own making. */
 async function first(store: KeyStore): Promise<PluggedCa> {
   const root = await rootOfKey(key, await store.load(), trustDomain, Date.now());
-  const rules = { trustDomain, nowMs: Date.now(), dnsNames: ['cp.example'] };
+  const rules = { trustDomain, nowMs: Date.now(), dnsNames: ['cp.example'], ipAddresses: [] };
   return await checkCa({ certificates: [root], roots: [], key, where: 'the token' }, rules);
 }
 
@@ -72,7 +72,7 @@ describe('a key in a token, without a certificate', () => {
     const other = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const otherKey = memoryKey(other.privateKey, other.publicKey);
     const root = await rootOfKey(otherKey, undefined, trustDomain, Date.now());
-    const rules = { trustDomain, nowMs: Date.now(), dnsNames: ['cp.example'] };
+    const rules = { trustDomain, nowMs: Date.now(), dnsNames: ['cp.example'], ipAddresses: [] };
     const ca = await checkCa({ certificates: [root], roots: [], key: otherKey, where: 'ca.pem' }, rules);
     const ownCa = { makesRoot: false, first: async (): Promise<PluggedCa> => await Promise.resolve(ca) };
     await expect(openBelow(ownCa, store, async (given) => await open(store, given))).rejects.toMatchObject({

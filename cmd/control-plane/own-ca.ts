@@ -17,6 +17,7 @@ import {
 import { isTokenUri, TokenKey } from '../../src/pkcs11/index.ts';
 import type { CaConfig, ControlPlaneConfig } from './config.ts';
 import type { Tell } from './home.ts';
+import { ownIpAddresses } from './listen.ts';
 import type { Witnesses } from './observers.ts';
 
 /** How often it is looked at. What is new counts when it was the same twice: files are written one after the other. */
@@ -123,28 +124,29 @@ export async function openBelow<T>(
   }
 }
 
+export type OwnCaConfig = Pick<
+  ControlPlaneConfig,
+  'trustDomain' | 'serverNames' | 'listen' | 'bundleEndpoint'
+>;
+
 /** An operator's CA: checked at the start, and followed from then on. What is bad leaves the one before in use. */
 export class OwnCa {
   readonly #source: CaSource;
-  readonly #config: Pick<ControlPlaneConfig, 'trustDomain' | 'serverNames'>;
+  readonly #config: OwnCaConfig;
   readonly #witnesses: Witnesses;
   readonly #remark: Tell['remark'];
   /** Digests: as it was seen last, and as it was judged last. */
   #seen: string | undefined;
   #judged: string | undefined;
-  /** After what may pass by itself. */
+  /** After what may pass by itself; by a clock that nobody sets. */
   #retryAtMs = 0;
-  #token: TokenKey | undefined;
+  /** The newest first. Former ones may sign still, until the mesh has moved on. */
+  #tokens: readonly TokenKey[] = [];
   #makesRoot = false;
   /** Why it is refused. */
   #refused: string | undefined;
 
-  constructor(
-    source: CaSource,
-    config: Pick<ControlPlaneConfig, 'trustDomain' | 'serverNames'>,
-    witnesses: Witnesses,
-    remark: Tell['remark'],
-  ) {
+  constructor(source: CaSource, config: OwnCaConfig, witnesses: Witnesses, remark: Tell['remark']) {
     this.#source = source;
     this.#config = config;
     this.#witnesses = witnesses;
@@ -192,7 +194,7 @@ export class OwnCa {
   }
 
   async close(): Promise<void> {
-    this.#token?.close();
+    for (const token of this.#tokens) token.close();
     await this.#source.close();
   }
 
@@ -209,20 +211,25 @@ export class OwnCa {
     }
     const settled = content === this.#seen;
     this.#seen = content;
-    if (!settled || content === this.#judged || Date.now() < this.#retryAtMs) return;
+    if (!settled || content === this.#judged || performance.now() < this.#retryAtMs) return;
     this.#judged = content;
     try {
       if (material === undefined) throw fault;
       await this.#take(await this.#check(material), authority);
       onPlugged();
     } catch (error) {
-      // A token or a store that is away now may be there next time, though nothing of the CA has changed.
-      if (!(error instanceof AuthorityError && error.code.startsWith('ca-'))) {
+      if (this.#mayPass(error)) {
         this.#judged = undefined;
-        this.#retryAtMs = Date.now() + RETRY_MS;
+        this.#retryAtMs = performance.now() + RETRY_MS;
       }
       this.#refuse(error);
     }
+  }
+
+  /** What is away now, or the key of the certificate, may be there next time, though no file has changed. */
+  #mayPass(error: unknown): boolean {
+    if (!(error instanceof AuthorityError && error.code.startsWith('ca-'))) return true;
+    return error.code === 'ca-key-mismatch' && this.#source.tokenUri !== undefined;
   }
 
   async #take(ca: PluggedCa, authority: Authority): Promise<void> {
@@ -233,16 +240,41 @@ export class OwnCa {
   async #check(material: CaMaterial, store?: KeyStore): Promise<PluggedCa> {
     const { trustDomain, serverNames } = this.#config;
     const nowMs = Date.now();
-    const rules: CaRules = { trustDomain, nowMs, dnsNames: serverNames };
+    const ipAddresses = ownIpAddresses(this.#config);
+    const rules: CaRules = { trustDomain, nowMs, dnsNames: serverNames, ipAddresses };
     const { tokenUri, where } = this.#source;
     if (tokenUri === undefined) return await checkCa(caParts(material, where), rules);
-    this.#token ??= await TokenKey.open({ uri: tokenUri });
-    const key = signingKey(this.#token);
+    const [known] = this.#tokens;
+    const token = known ?? (await TokenKey.open({ uri: tokenUri }));
+    if (known === undefined) this.#tokens = [token];
     this.#makesRoot = material.certificates === '';
-    if (material.certificates !== '')
-      return await checkCa({ ...caParts(material, where, key), where: this.#token.where }, rules);
-    const root = await rootOfKey(key, await store?.load(), trustDomain, nowMs);
-    return await checkCa({ certificates: [root], roots: [], key, where: this.#token.where }, rules);
+    if (this.#makesRoot) {
+      const key = signingKey(token);
+      const root = await rootOfKey(key, await store?.load(), trustDomain, nowMs);
+      return await checkCa({ certificates: [root], roots: [], key, where: token.where }, rules);
+    }
+    const checkWith = (one: TokenKey): Promise<PluggedCa> =>
+      checkCa({ ...caParts(material, where, signingKey(one)), where: one.where }, rules);
+    try {
+      return await checkWith(token);
+    } catch (error) {
+      const isOther = error instanceof AuthorityError && error.code === 'ca-key-mismatch';
+      if (!isOther || known === undefined) throw error;
+      return await this.#withRenewed(known, checkWith);
+    }
+  }
+
+  /** Another key may be in the token by now, under the same name. */
+  async #withRenewed(known: TokenKey, check: (token: TokenKey) => Promise<PluggedCa>): Promise<PluggedCa> {
+    const token = await known.renewed();
+    try {
+      const ca = await check(token);
+      this.#tokens = [token, ...this.#tokens];
+      return ca;
+    } catch (error) {
+      token.close();
+      throw error;
+    }
   }
 
   #tellPlugged(ca: PluggedCa, { waitingCa }: Authority): void {

@@ -22,7 +22,7 @@ const without =
 async function plugged(name: string): Promise<PluggedCa> {
   const { pem, keyPem } = await operatorCa({ name });
   const parts = caParts({ certificates: pem, key: keyPem, roots: '' }, name);
-  return await checkCa(parts, { trustDomain, nowMs: Date.now(), dnsNames: [] });
+  return await checkCa(parts, { trustDomain, nowMs: Date.now(), dnsNames: [], ipAddresses: [] });
 }
 
 const sink = { write: () => {}, close: () => {} };

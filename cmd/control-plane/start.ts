@@ -1,4 +1,3 @@
-import { isIP } from 'node:net';
 import { BoundedAttestor, CutOffAttestor } from '../../src/attestation/index.ts';
 import { Authority } from '../../src/authority/index.ts';
 import { RequestRate } from '../../src/certificates/index.ts';
@@ -25,6 +24,7 @@ import {
   tellExpiry,
   type OwnCertificates,
 } from './expiry.ts';
+import { ipAddressesOf } from './listen.ts';
 import { openGrpcServer } from './grpc-server.ts';
 import type { Tell } from './home.ts';
 import { openInCluster } from './in-cluster.ts';
@@ -216,7 +216,7 @@ async function wire(
     authority,
     id,
     dnsNames: config.serverNames,
-    ipAddresses: isIP(config.listen.host) === 0 ? [] : [config.listen.host],
+    ipAddresses: ipAddressesOf(config.listen),
     nowMs,
     onRenewed: (svid) => {
       own.set('serving', svid);

@@ -250,7 +250,7 @@ describe('Authority, restart', () => {
     const store = memoryKeyStore();
     const before = await world({ store });
     const foreign = await FakeCa.root(td);
-    await before.authority.trust(foreign.der);
+    await before.authority.setRoots([foreign.der]);
     const svid = before.authority.issue(id);
     const after = await world({ store });
     expect(after.authority.bundle).toEqual(before.authority.bundle);
@@ -297,20 +297,20 @@ describe('Authority, restart', () => {
   });
 });
 
-describe('Authority.trust', () => {
-  it('adds a root to the bundle, keeps it, then tells', async () => {
+describe('Authority.setRoots', () => {
+  it('keeps what it adds to the bundle, then tells', async () => {
     const store = memoryKeyStore();
     const { authority } = await world({ store });
     const told: number[] = [];
     const stop = authority.onBundleChange((bundle) => told.push(bundle.sequence));
     const extra = await FakeCa.root(td);
-    await authority.trust(extra.der);
+    await authority.setRoots([extra.der]);
     expect(authority.bundle.hasAuthority(extra.der)).toBe(true);
     expect((await store.load())?.bundle.sequence).toBe(2);
-    await authority.trust(extra.der);
+    await authority.setRoots([extra.der]);
     expect(told).toEqual([2]);
     stop();
-    await authority.trust((await FakeCa.root(td)).der);
+    await authority.setRoots([(await FakeCa.root(td)).der]);
     expect(told).toEqual([2]);
   });
 
@@ -318,15 +318,16 @@ describe('Authority.trust', () => {
     const store = memoryKeyStore();
     const { authority } = await world({ store });
     store.save = () => Promise.reject(new Error('disk full'));
-    await expect(authority.trust((await FakeCa.root(td)).der)).rejects.toThrow('disk full');
+    await expect(authority.setRoots([(await FakeCa.root(td)).der])).rejects.toThrow('disk full');
     expect(authority.bundle.x509Authorities).toHaveLength(1);
   });
 
   it('loses none of two changes made at once', async () => {
     const store = memoryKeyStore();
     const { authority } = await world({ store });
-    const extra = await Promise.all([FakeCa.root(td), FakeCa.root(td)]);
-    await Promise.all(extra.map(({ der }) => authority.trust(der)));
+    const extra = await FakeCa.root(td);
+    await Promise.all([authority.prepareRotation(), authority.setRoots([extra.der])]);
+    expect(authority.rotation.step).toBe('prepared');
     expect(authority.bundle.x509Authorities).toHaveLength(3);
     expect((await store.load())?.bundle.x509Authorities).toHaveLength(3);
   });
@@ -334,7 +335,7 @@ describe('Authority.trust', () => {
   it('refuses what is no root', async () => {
     const { authority } = await world();
     const { der } = await (await FakeCa.root(td)).leaf(id);
-    await expect(authority.trust(der)).rejects.toThrow(/not a CA/);
+    await expect(authority.setRoots([der])).rejects.toThrow(/not a CA/);
     expect(checkLeaf(der).uri).toBe(id.uri);
     expect(authority.bundle).toBeInstanceOf(TrustBundle);
   });

@@ -154,18 +154,6 @@ export class Authority {
     return chain.signedBy === this.#issuing.root.fingerprint;
   }
 
-  /**
-   * Adds a root to the bundle, for a migration from another authority. The change is kept before it is told.
-   * @param certificate DER
-   * @throws IdentityError `bundle-malformed`; AuthorityError `store-unwritable`
-   */
-  trust(certificate: Uint8Array): Promise<void> {
-    return this.#change((state) => {
-      const bundle = this.#bundle.withAuthorities([...this.#bundle.x509Authorities, certificate]);
-      return bundle === this.#bundle ? state : { ...state, bundle };
-    });
-  }
-
   /** What signs: the root, or an operator's CA below it. Times in ms since the epoch. */
   get signer(): SignerDescription {
     const { root } = this.#issuing;

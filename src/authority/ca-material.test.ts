@@ -41,6 +41,23 @@ describe('the files of a CA', () => {
     },
   );
 
+  it.each([0o620, 0o664, 0o646, 0o666])(
+    'are refused where others may change the certificates or the roots: %o',
+    async (mode) => {
+      const key = file('key', 'key');
+      const [good, open] = [file('good', 'good', 0o644), file('open', 'open', mode)];
+      for (const files of [
+        { cert: open, key, roots: good },
+        { cert: good, key, roots: open },
+      ]) {
+        await expect(readCaFiles(files)).rejects.toMatchObject({
+          code: 'ca-too-open',
+          message: expect.stringMatching(/file \S+open has the mode 06\d\d, .*chmod go-w /u) as string,
+        });
+      }
+    },
+  );
+
   it('are refused where one is missing, no file, or too large', async () => {
     const good = file('cert', 'cert');
     for (const [cert, says] of [

@@ -37,16 +37,16 @@ const MAX_BYTES = 1 << 20;
  */
 export async function readCaFiles({ cert, key, roots }: CaFiles): Promise<CaMaterial> {
   return {
-    certificates: cert === undefined ? '' : await readCaFile(cert),
+    certificates: cert === undefined ? '' : await readCaFile(cert, refuseWritable),
     key: key === undefined ? '' : await readCaFile(key, refuseOpenKey),
-    roots: roots === undefined ? '' : await readCaFile(roots),
+    roots: roots === undefined ? '' : await readCaFile(roots, refuseWritable),
   };
 }
 
 /** @throws AuthorityError `ca-unreadable`, `ca-too-open` */
 export async function readCaFile(
   file: string,
-  refuse: (file: string, mode: number) => void = () => {},
+  refuse: (file: string, mode: number) => void,
 ): Promise<string> {
   try {
     // A pipe would be waited for without end.
@@ -77,6 +77,15 @@ export function refuseOpenKey(file: string, mode: number): void {
   throw new AuthorityError(
     'ca-too-open',
     `The file ${file} has the mode 0${(mode & 0o777).toString(8)}, so others may know or change what it holds: run "chmod u=rw,g=,o= ${file}", or set defaultMode: 0400 (0440 with an fsGroup) on the volume. If somebody could have read the key, make a new one.`,
+  );
+}
+
+/** Anybody may read it, and whoever may change it says whom the mesh trusts. */
+function refuseWritable(file: string, mode: number): void {
+  if ((mode & 0o022) === 0) return;
+  throw new AuthorityError(
+    'ca-too-open',
+    `The file ${file} has the mode 0${(mode & 0o777).toString(8)}, so others may change whom the mesh trusts: run "chmod go-w ${file}", after a look at what is in it.`,
   );
 }
 

@@ -37,7 +37,7 @@ async function world(): Promise<{
   };
   const clock = { nowMs: Date.now() };
   const parts = { certificates: [root.der], roots: [], key, where: 'the token' };
-  const ca = await checkCa(parts, { trustDomain, nowMs: clock.nowMs, dnsNames: [] });
+  const ca = await checkCa(parts, { trustDomain, nowMs: clock.nowMs, dnsNames: [], ipAddresses: [] });
   const told: string[] = [];
   const authority = await Authority.open({
     store: memoryKeyStore(),

@@ -1,7 +1,7 @@
 import { TrustBundle } from '../identity/index.ts';
 import { AuthorityError } from './errors.ts';
 import { Issuing } from './issuing.ts';
-import type { StoredAuthority, StoredRoot } from './key-store.ts';
+import type { KeyStore, StoredAuthority, StoredRoot } from './key-store.ts';
 import { DEFAULT_INTERMEDIATE_TTL_MS, DEFAULT_ROOT_TTL_MS, type AuthorityOptions } from './options.ts';
 import { refuseOtherLine } from './lineage.ts';
 import type { PluggedCa } from './plugged-ca.ts';
@@ -61,6 +61,7 @@ async function reopen(stored: StoredAuthority, options: AuthorityOptions): Promi
     stored.root.privateKeyPem === undefined &&
     !stored.root.certificate.equals(ca.root.certificate);
   if (!isGone || stored.trustDomain !== options.trustDomain.name) return await ready(stored, options, cas);
+  refuseLeftBehind(stored, ca, store);
   const next = withoutFormerCa(stored, ca.root.certificate, ca.roots, nowMs(), nowMs() + svidTtlMs);
   if (next === undefined) {
     throw new AuthorityError(
@@ -72,6 +73,16 @@ async function reopen(stored: StoredAuthority, options: AuthorityOptions): Promi
   await store.save(next);
   options.signingObserver?.formerGone(ca.root.fingerprint, describeRoot(stored.root).fingerprint);
   return opened;
+}
+
+/** Others on the same store sign below the root that was moved to: files that lag behind must not take them back. */
+function refuseLeftBehind({ root, rotation }: StoredAuthority, ca: PluggedCa, { shared }: KeyStore): void {
+  if (shared !== true || rotation?.step !== 'activated') return;
+  if (!rotation.other.certificate.equals(ca.root.certificate)) return;
+  throw new AuthorityError(
+    'ca-missing',
+    `The CA in ${ca.root.where} leads to the root ${ca.root.fingerprint}, which the control planes have left for ${describeRoot(root).fingerprint}: give the CA of that one, and to go back exchange it while they run.`,
+  );
 }
 
 function isConflict(error: unknown): boolean {

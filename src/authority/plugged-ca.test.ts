@@ -1,4 +1,8 @@
+import { execFileSync } from 'node:child_process';
 import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import 'reflect-metadata';
 import { Extension, KeyUsageFlags } from '@peculiar/x509';
 import { describe, expect, it } from 'vitest';
@@ -25,7 +29,12 @@ interface Given {
 async function check({ signer, above = [], roots = [] }: Given, nowMs = Date.now()): Promise<PluggedCa> {
   const pem = (list: readonly OperatorCa[]): string => list.map((ca) => ca.pem).join('');
   const material = { certificates: pem([signer, ...above]), key: signer.keyPem, roots: pem(roots) };
-  return await checkCa(caParts(material, 'ca.pem'), { trustDomain, nowMs, dnsNames: ['cp.example'] });
+  return await checkCa(caParts(material, 'ca.pem'), {
+    trustDomain,
+    nowMs,
+    dnsNames: ['cp.example'],
+    ipAddresses: ['127.0.0.1'],
+  });
 }
 
 async function refusal(given: Given | Promise<unknown>): Promise<AuthorityError> {
@@ -58,11 +67,19 @@ async function open(
   });
 }
 
+function tlv(tag: number, content: Buffer): Buffer {
+  return Buffer.concat([Buffer.of(tag, content.length), content]);
+}
+
 function nameConstraints(permittedUri: string): Extension {
-  const tlv = (tag: number, content: Buffer): Buffer =>
-    Buffer.concat([Buffer.of(tag, content.length), content]);
   const name = tlv(0x86, Buffer.from(permittedUri));
   return new Extension('2.5.29.30', true, tlv(0x30, tlv(0xa0, tlv(0x30, name))));
+}
+
+/** As many CAs have it that are to sign for names alone: no IPv4 address whatever. */
+function noAddresses(): Extension {
+  const everyAddress = tlv(0x87, Buffer.alloc(8));
+  return new Extension('2.5.29.30', true, tlv(0x30, tlv(0xa1, tlv(0x30, everyAddress))));
 }
 
 describe("an operator's CA", () => {
@@ -90,6 +107,12 @@ describe("an operator's CA", () => {
     },
     60_000,
   );
+
+  it.each(['P-521', 'Ed25519'] as const)('stands below a root of %s, which Envoy verifies', async (key) => {
+    const root = await operatorCa({ name: 'Root', key });
+    const authority = await open(await check(await below(root)));
+    expect(authority.issue(web).chain).toHaveLength(3);
+  });
 
   it('is never outlived by what it signs', async () => {
     const root = await operatorCa({ name: 'Root', notAfter: new Date(Date.now() + 10 * 60_000) });
@@ -138,7 +161,7 @@ describe("an operator's CA is refused", () => {
   it('with the key of another certificate', async () => {
     const [one, two] = [await operatorCa({ name: 'One' }), await operatorCa({ name: 'Two' })];
     const material = { certificates: one.pem, key: two.keyPem, roots: '' };
-    const rules = { trustDomain, nowMs: Date.now(), dnsNames: [] };
+    const rules = { trustDomain, nowMs: Date.now(), dnsNames: [], ipAddresses: [] };
     await expectRefused(
       checkCa(caParts(material, 'ca.pem'), rules),
       'ca-key-mismatch',
@@ -150,7 +173,7 @@ describe("an operator's CA is refused", () => {
     const [one, two] = [await operatorCa({ name: 'One' }), await operatorCa({ name: 'Two' })];
     const key = memoryKey(createPrivateKey(two.keyPem), createPublicKey(createPrivateKey(one.keyPem)));
     const parts = { certificates: [one.der], roots: [], key, where: 'token' };
-    const rules = { trustDomain, nowMs: Date.now(), dnsNames: [] };
+    const rules = { trustDomain, nowMs: Date.now(), dnsNames: [], ipAddresses: [] };
     await expectRefused(checkCa(parts, rules), 'ca-constrained', /whether its key answers for another one/u);
   });
 
@@ -164,7 +187,47 @@ describe("an operator's CA is refused", () => {
 
   it('below an RSA key of 1024 bits', async () => {
     const given = await below(await operatorCa({ name: 'Root', key: 'RSA-1024' }));
-    await expectRefused(given, 'ca-key-refused', /root 1 .*1024 bits: 2048 is the least/u);
+    await expectRefused(
+      given,
+      'ca-key-refused',
+      /root 1 .* is rsa of 1024 bits, and .*2048 to 8192 bits is allowed/u,
+    );
+  });
+
+  it.each(['secp256k1', 'prime192v1'])('below a curve that Envoy does not verify: %s', async (curve) => {
+    const folder = mkdtempSync(join(tmpdir(), 'countersign-chain-'));
+    const openssl = (...args: readonly string[]): string =>
+      execFileSync('openssl', args, { cwd: folder, encoding: 'utf8', stdio: 'pipe' });
+    const extensions = ['basicConstraints=critical,CA:TRUE', 'keyUsage=critical,keyCertSign'];
+    try {
+      const key = ['-newkey', 'ec', '-pkeyopt', `ec_paramgen_curve:${curve}`, '-nodes', '-keyout', 'key.pem'];
+      const added = extensions.flatMap((one) => ['-addext', one]);
+      const roots = openssl('req', '-x509', ...key, '-subj', '/CN=Above', ...added);
+      const issuing = await operatorCa({ name: 'Issuing' });
+      const publicKey = createPublicKey(createPrivateKey(issuing.keyPem));
+      writeFileSync(join(folder, 'root.pem'), roots);
+      writeFileSync(join(folder, 'public.pem'), publicKey.export({ format: 'pem', type: 'spki' }));
+      writeFileSync(join(folder, 'ca.cnf'), extensions.join('\n'));
+      const by = ['-CA', 'root.pem', '-CAkey', 'key.pem', '-extfile', 'ca.cnf', '-days', '1'];
+      const given = ['-subj', '/CN=Issuing', '-force_pubkey', 'public.pem'];
+      const material = { certificates: openssl('x509', '-new', ...given, ...by), key: issuing.keyPem, roots };
+      const rules = { trustDomain, nowMs: Date.now(), dnsNames: [], ipAddresses: [] };
+      await expectRefused(
+        checkCa(caParts(material, 'ca.pem'), rules),
+        'ca-key-refused',
+        new RegExp(`root 1 .*CN=Above.* is ec ${curve}, and ECDSA P-256, P-384 or P-521, `, 'u'),
+      );
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it('below an RSA key that is larger than is allowed', async () => {
+    // No such key exists: it is looked at before what it signed.
+    const n = Buffer.alloc(2048, 0xff).toString('base64url');
+    const publicKey = createPublicKey({ format: 'jwk', key: { kty: 'RSA', n, e: 'AQAB' } });
+    const root = await operatorCa({ name: 'Large', publicKey });
+    await expectRefused(await below(root), 'ca-key-refused', /CN=Large.* is rsa of 16384 bits/u);
   });
 
   it('where it is no CA, or its keyUsage does not let it sign', async () => {
@@ -218,7 +281,7 @@ describe("an operator's CA is refused", () => {
     const { privateKey: _, ...token } = memoryKey(key, createPublicKey(key));
     const roots = (given.roots ?? []).map(({ der }) => der);
     const parts = { certificates: [given.signer.der], roots, key: token, where: 'token' };
-    const rules = { trustDomain, nowMs: Date.now(), dnsNames: [] };
+    const rules = { trustDomain, nowMs: Date.now(), dnsNames: [], ipAddresses: [] };
     await expectRefused(checkCa(parts, rules), 'ca-path-length', /give it a pathlen of 1/u);
   });
 
@@ -247,6 +310,11 @@ describe("an operator's CA is refused", () => {
     await expect(
       check(await below(root, { extensions: [nameConstraints('mesh.example')] })),
     ).resolves.toBeDefined();
+    await expectRefused(
+      await below(root, { extensions: [noAddresses()] }),
+      'ca-constrained',
+      /apply to a name that is no URI/u,
+    );
     const purposes = ['1.3.6.1.5.5.7.3.1'];
     await expectRefused(
       await below(root, { purposes }),
@@ -339,6 +407,23 @@ describe("the move to an operator's CA", () => {
     expect(after.bundle.sequence).toBe(sequence);
     expect(after.bundle.x509Authorities).toHaveLength(2);
     expect((await store.load())?.rotation?.step).toBe('activated');
+  });
+
+  it('is not undone by a start with the former CA, where others share the store', async () => {
+    const { authority, store, one, two } = await waiting();
+    await authority.prepareRotation();
+    await authority.activateRotation();
+    const kept = await store.load();
+    const shared: KeyStore = { ...store, shared: true };
+    await expectRefused(
+      open(one, shared),
+      'ca-missing',
+      new RegExp(`${one.root.fingerprint}, which .* have left for ${two.root.fingerprint}`, 'u'),
+    );
+    expect(await store.load()).toBe(kept);
+    expect((await open(two, shared)).rotation.signing.fingerprint).toBe(two.root.fingerprint);
+    // Alone it goes back: there is nobody whom it would take along.
+    expect((await open(one, store)).rotation.signing.fingerprint).toBe(one.root.fingerprint);
   });
 
   it('begins where the root was one of our own, which signs until then', async () => {

@@ -15,7 +15,15 @@ import { requestIntermediate, wholeSecond } from './intermediate.ts';
 import { generateKeyPair, publicKeyInfo, randomSerial } from './keys.ts';
 import { namesExtension, subjectOf } from './names.ts';
 import { rootOf, type Root } from './root.ts';
-import { keyKind, MAX_RSA_BITS, MIN_RSA_BITS, signatureAlgorithm, type SigningKey } from './signature.ts';
+import {
+  isAnchorKey,
+  keyKind,
+  MAX_RSA_BITS,
+  MIN_RSA_BITS,
+  signatureAlgorithm,
+  ANCHOR_KEYS,
+  type SigningKey,
+} from './signature.ts';
 
 /** A CA of the operator's, checked: what signs, and what it leads to. */
 export interface PluggedCa {
@@ -45,6 +53,7 @@ export interface CaRules {
   readonly nowMs: number;
   /** That the certificate of the control plane itself will carry. */
   readonly dnsNames: readonly string[];
+  readonly ipAddresses: readonly string[];
 }
 
 /** With a leaf and an own intermediate a chain stays below what verifiers walk. */
@@ -107,11 +116,10 @@ function readSigner(der: Buffer, what: string, refuse: Refuse): Profiled {
     throw refuse('ca-malformed', `${what} is not readable as X.509 v3: ${reason(cause)}`);
   }
   const { publicKey } = read.certificate.openssl;
-  const bits = publicKey.asymmetricKeyDetails?.modulusLength;
-  if (bits !== undefined && bits < MIN_RSA_BITS) {
+  if (!isAnchorKey(publicKey)) {
     throw refuse(
       'ca-key-refused',
-      `${what} (${nameOf(read)}) has an RSA key of ${bits} bits: ${MIN_RSA_BITS} is the least.`,
+      `the key of ${what} (${nameOf(read)}) is ${keyKind(publicKey)}, and ${ANCHOR_KEYS} is allowed above what signs.`,
     );
   }
   try {
@@ -227,7 +235,7 @@ function refusePathLength({ pathLength, key }: Root, refuse: Refuse): void {
 async function probe(
   root: Root,
   roots: readonly Buffer[],
-  { trustDomain, nowMs, dnsNames }: CaRules,
+  { trustDomain, nowMs, dnsNames, ipAddresses }: CaRules,
   refuse: Refuse,
 ): Promise<void> {
   const signer = await requestIntermediate(root, trustDomain, nowMs, PROBE_MS);
@@ -242,7 +250,7 @@ async function probe(
     subject: subjectOf(nowMs, { podUid: 'probe', node: 'probe' }),
     publicKeyInfo: publicKeyInfo(keys.point),
     publicKeyBits: keys.point,
-    subjectAltName: namesExtension(id, dnsNames, []),
+    subjectAltName: namesExtension(id, dnsNames, ipAddresses),
   });
   const bundle = TrustBundle.of({ trustDomain, x509Authorities: roots, sequence: 0 });
   try {

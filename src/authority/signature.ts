@@ -41,6 +41,24 @@ export function signatureAlgorithm(key: KeyObject): SignatureAlgorithm | undefin
   return isGoodRsa ? RSA : undefined;
 }
 
+/**
+ * Above what signs, a key need only be one whose signatures Envoy's TLS verifies: no other curves. Of RSA it verifies
+ * more bits than these, which every handshake would pay for.
+ */
+const MAX_ANCHOR_RSA_BITS = 8192;
+const ANCHOR_CURVES: ReadonlySet<string | undefined> = new Set(['prime256v1', 'secp384r1', 'secp521r1']);
+
+export const ANCHOR_KEYS: string = `ECDSA P-256, P-384 or P-521, Ed25519, or RSA of ${MIN_RSA_BITS} to ${MAX_ANCHOR_RSA_BITS} bits`;
+
+/** @returns whether it is one of ANCHOR_KEYS */
+export function isAnchorKey({ asymmetricKeyType, asymmetricKeyDetails = {} }: KeyObject): boolean {
+  const { namedCurve, modulusLength = 0 } = asymmetricKeyDetails;
+  if (asymmetricKeyType === 'ec') return ANCHOR_CURVES.has(namedCurve);
+  if (asymmetricKeyType === 'rsa')
+    return modulusLength >= MIN_RSA_BITS && modulusLength <= MAX_ANCHOR_RSA_BITS;
+  return asymmetricKeyType === 'ed25519';
+}
+
 /** What a key is, for people. */
 export function keyKind(key: KeyObject): string {
   const { namedCurve, modulusLength } = key.asymmetricKeyDetails ?? {};

@@ -76,7 +76,7 @@ describe('a response', () => {
     const issued = authority.issueForCsr(id, csr);
     expect(decoded(writer.write(issued, authority.bundle))).toHaveLength(3);
     const [other] = (await open()).bundle.x509Authorities;
-    await authority.trust(other!);
+    await authority.setRoots([other!]);
     const chain = decoded(writer.write(issued, authority.bundle));
     expect(chain).toHaveLength(3);
     expect(chain[2]).toBe(authority.bundle.toPem());

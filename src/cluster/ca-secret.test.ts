@@ -32,7 +32,7 @@ describe("an operator's CA in a Secret", () => {
     ];
     for (const form of forms) {
       const material = caMaterialOf({ ...object(1, form) }, 'the Secret home/ca');
-      const rules = { trustDomain, nowMs: Date.now(), dnsNames: [] };
+      const rules = { trustDomain, nowMs: Date.now(), dnsNames: [], ipAddresses: [] };
       const ca = await checkCa(caParts(material, 'the Secret'), rules);
       expect(ca.root.chain).toEqual([signer.der, middle.der]);
       expect(ca.roots).toEqual([root.der]);

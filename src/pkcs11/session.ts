@@ -2,6 +2,7 @@ import { hash } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { TokenError } from './errors.ts';
 import { CKA, CKM, CKO, Pkcs11Module, ulong } from './module.ts';
+import { pointOf } from './point.ts';
 import type { TokenUri } from './uri.ts';
 
 /** What is known of a key in a token. */
@@ -121,9 +122,7 @@ export class TokenSession {
       throw new TokenError('key-refused', `${where} is neither RSA nor EC: make one of P-256, P-384 or RSA.`);
     }
     const object = this.#one(uri, CKO.publicKey, where);
-    const point = read(object, CKA.ecPoint);
-    // Some modules give the point, and some the OCTET STRING around it that the standard asks for.
-    const bits = point[0] === 0x04 && point[1] === point.length - 2 ? point.subarray(2) : point;
+    const bits = pointOf(read(object, CKA.ecPoint));
     return der(0x30, der(0x30, EC_OID, read(object, CKA.ecParams)), der(0x03, Buffer.of(0), bits));
   }
 }

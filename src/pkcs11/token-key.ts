@@ -2,6 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { TokenError } from './errors.ts';
 import type { TokenReply, TokenRequest } from './messages.ts';
+import { RefusedPin } from './refused-pin.ts';
 import { parseTokenUri, type TokenUri } from './uri.ts';
 
 export interface TokenKeyOptions {
@@ -21,23 +22,28 @@ export class TokenKey {
   /** For people: key and token. */
   readonly where: string;
   readonly publicKey: KeyObject;
-  readonly #uri: TokenUri;
-  readonly #timeoutMs: number;
+  readonly #way: Way;
   #child: ChildProcess | undefined;
   #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
 
-  private constructor(opened: Opened, uri: TokenUri, timeoutMs: number) {
+  private constructor(opened: Opened, way: Way) {
     this.#child = opened.child;
     this.where = opened.where;
     this.publicKey = opened.publicKey;
-    this.#uri = uri;
-    this.#timeoutMs = timeoutMs;
+    this.#way = way;
   }
 
   /** @throws TokenError */
   static async open({ uri, timeoutMs = 10_000 }: TokenKeyOptions): Promise<TokenKey> {
     const parsed = parseTokenUri(uri);
-    return new TokenKey(await openToken(parsed, timeoutMs), parsed, timeoutMs);
+    const way = { uri: parsed, timeoutMs, pin: new RefusedPin(parsed.pinFile) };
+    return new TokenKey(await openToken(way), way);
+  }
+
+  /** What is there now: another key may have taken the place of this one, which stays open. @throws TokenError */
+  async renewed(): Promise<TokenKey> {
+    return new TokenKey(await openToken(this.#way), this.#way);
   }
 
   /** @returns as certificates carry it @throws TokenError */
@@ -57,7 +63,13 @@ export class TokenKey {
     });
   }
 
+  /** For good. */
   close(): void {
+    this.#closed = true;
+    this.#drop();
+  }
+
+  #drop(): void {
     end(this.#child);
     this.#child = undefined;
   }
@@ -69,23 +81,36 @@ export class TokenKey {
   }
 
   async #ask(request: TokenRequest): Promise<TokenReply> {
+    this.#refuseClosed();
     const child = this.#child?.connected === true ? this.#child : await this.#reopen();
     this.#child = child;
     try {
-      return await ask(child, request, this.#timeoutMs);
+      return await ask(child, request, this.#way.timeoutMs);
     } catch (error) {
       // A session that failed once may be dead for good: the next call begins with a new one.
-      this.close();
+      this.#drop();
       throw error;
     }
   }
 
+  #refuseClosed(): void {
+    if (this.#closed) throw new TokenError('token-failed', `${this.where} is closed.`);
+  }
+
   async #reopen(): Promise<ChildProcess> {
-    const { child, publicKey } = await openToken(this.#uri, this.#timeoutMs);
-    if (publicKey.equals(this.publicKey)) return child;
+    const { child, publicKey } = await openToken(this.#way);
+    if (publicKey.equals(this.publicKey) && !this.#closed) return child;
     end(child);
+    this.#refuseClosed();
     throw new TokenError('key-missing', `${this.where} is another key now: put the former one back.`);
   }
+}
+
+/** How a key is come by. */
+interface Way {
+  readonly uri: TokenUri;
+  readonly timeoutMs: number;
+  readonly pin: RefusedPin;
 }
 
 interface Opened {
@@ -94,7 +119,11 @@ interface Opened {
   readonly where: string;
 }
 
-async function openToken(uri: TokenUri, timeoutMs: number): Promise<Opened> {
+async function openToken({ uri, timeoutMs, pin }: Way): Promise<Opened> {
+  return await pin.spare(() => login(uri, timeoutMs));
+}
+
+async function login(uri: TokenUri, timeoutMs: number): Promise<Opened> {
   const child = fork(PROCESS, {
     execArgv: ['--disable-warning=ExperimentalWarning'],
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],

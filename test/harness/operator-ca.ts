@@ -22,6 +22,8 @@ export type CaKeyKind = 'P-256' | 'P-384' | 'P-521' | 'RSA-1024' | 'RSA-2048' | 
 export interface CaOptions {
   readonly name: string;
   readonly key?: CaKeyKind;
+  /** Of a key that is kept elsewhere, P-256 or RSA: what signs here is not its own then. */
+  readonly publicKey?: KeyObject;
   /** Absent: self-signed. */
   readonly by?: OperatorCa;
   readonly pathLength?: number;
@@ -58,6 +60,13 @@ function algorithmOf(
   };
 }
 
+async function imported(key: KeyObject): Promise<webcrypto.CryptoKey> {
+  const algorithm = algorithmOf(key.asymmetricKeyType === 'rsa' ? 'RSA-2048' : 'P-256');
+  return await subtle.importKey('spki', key.export({ format: 'der', type: 'spki' }), algorithm, true, [
+    'verify',
+  ]);
+}
+
 function signingOf(keys: webcrypto.CryptoKeyPair): webcrypto.Algorithm | webcrypto.EcdsaParams {
   const { algorithm } = keys.privateKey;
   if (algorithm.name !== 'ECDSA') return algorithm;
@@ -73,6 +82,7 @@ export async function operatorCa(options: CaOptions): Promise<OperatorCa> {
     'sign',
     'verify',
   ])) as webcrypto.CryptoKeyPair;
+  const publicKey = options.publicKey === undefined ? keys.publicKey : await imported(options.publicKey);
   const signer = by?.keys ?? keys;
   const uris = options.uris ?? [];
   const certificate = await X509CertificateGenerator.create({
@@ -81,13 +91,13 @@ export async function operatorCa(options: CaOptions): Promise<OperatorCa> {
     issuer: by?.certificate.subject ?? `CN=${name}`,
     notBefore: options.notBefore ?? new Date(Date.now() - 60_000),
     notAfter: options.notAfter ?? new Date(Date.now() + 30 * 24 * 3_600_000),
-    publicKey: keys.publicKey,
+    publicKey,
     signingKey: signer.privateKey,
     signingAlgorithm: signingOf(signer),
     extensions: [
       new BasicConstraintsExtension(isAuthority, pathLength, true),
       new KeyUsagesExtension(options.keyUsage ?? KeyUsageFlags.keyCertSign, true),
-      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await SubjectKeyIdentifierExtension.create(publicKey),
       await AuthorityKeyIdentifierExtension.create(signer.publicKey),
       ...(uris.length === 0
         ? []

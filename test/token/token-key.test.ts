@@ -1,6 +1,7 @@
 import { verify } from 'node:crypto';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { TokenError, TokenKey } from '../../src/pkcs11/index.ts';
 import { noSoftHsm, SoftToken } from '../harness/softhsm.ts';
@@ -17,10 +18,14 @@ describe.skipIf(noSoftHsm)('a key in a token', () => {
   }, 60_000);
   afterAll(() => token.remove());
 
-  async function refusal(uri: string): Promise<TokenError> {
-    const error: unknown = await TokenKey.open({ uri }).catch((cause: unknown) => cause);
+  async function refusalOf(asked: Promise<unknown>): Promise<TokenError> {
+    const error: unknown = await asked.catch((cause: unknown) => cause);
     if (error instanceof TokenError) return error;
     throw new Error('it was not refused', { cause: error });
+  }
+
+  async function refusal(uri: string): Promise<TokenError> {
+    return await refusalOf(TokenKey.open({ uri }));
   }
 
   it.each(['P-256', 'P-384', 'RSA-2048'] as const)('signs, and never leaves it: %s', async (kind) => {
@@ -71,8 +76,7 @@ describe.skipIf(noSoftHsm)('a key in a token', () => {
   it('is waited for within bounds, and asked anew after that', async () => {
     const key = await TokenKey.open({ uri: token.uri('P-256') });
     token.pull();
-    // It is gone for whoever opens it from here on.
-    key.close();
+    await refusalOf(key.check());
     await expect(key.sign(Buffer.from('x'))).rejects.toMatchObject({ code: 'token-missing' });
     token.putBack();
     const data = Buffer.from('y');
@@ -80,5 +84,43 @@ describe.skipIf(noSoftHsm)('a key in a token', () => {
     key.close();
     const slow = TokenKey.open({ uri: token.uri('P-256'), timeoutMs: 1 });
     await expect(slow).rejects.toMatchObject({ code: 'token-slow' });
+  });
+
+  it('is not opened again once it is closed, also where that was under way', async () => {
+    const key = await TokenKey.open({ uri: token.uri('P-256') });
+    token.pull();
+    await refusalOf(key.check());
+    token.putBack();
+    const underWay = key.check();
+    await setImmediate();
+    key.close();
+    for (const asked of [underWay, key.check(), key.sign(Buffer.from('x'))]) {
+      await expect(asked).rejects.toThrow(/is closed/u);
+    }
+  });
+
+  it('is not asked again with a PIN that was refused, until its file changes', async () => {
+    const pinFile = join(token.folder, 'changing');
+    writeFileSync(pinFile, token.pin, { mode: 0o600 });
+    const key = await TokenKey.open({ uri: token.uri('P-256', pinFile) });
+    try {
+      token.pull();
+      await refusalOf(key.check());
+      token.putBack();
+      writeFileSync(pinFile, '0000-0000');
+      const refused = await refusalOf(key.check());
+      expect([refused.code, refused.message]).toEqual([
+        'pin-refused',
+        expect.stringMatching(/PIN is not right.*until the file \S+changing has changed/u),
+      ]);
+      // The very same: the token was not asked.
+      expect(await refusalOf(key.check())).toBe(refused);
+      expect(await refusalOf(key.sign(Buffer.from('x')))).toBe(refused);
+      expect(await refusalOf(key.renewed())).toBe(refused);
+      writeFileSync(pinFile, token.pin);
+      await key.check();
+    } finally {
+      key.close();
+    }
   });
 });
