@@ -15,6 +15,7 @@ it('tells of a clock that was set, or stood still, once; not of one that is corr
   const stop = watchForJumps({
     wallMs: () => wall,
     monotonicMs: () => monotonic,
+    clockFault: () => undefined,
     onJump: (byMs) => jumps.push(byMs),
   });
   // An event loop that was held up sees both clocks go on.
@@ -28,4 +29,29 @@ it('tells of a clock that was set, or stood still, once; not of one that is corr
   stop();
   pass(1_000, 100_000);
   expect(jumps).toHaveLength(2);
+});
+
+it('tells nothing by a clock that is not believed: of one that is right again, what is left; of one that was, nothing', () => {
+  let [ahead, fault]: [number, string | undefined] = [0, undefined];
+  const jumps: number[] = [];
+  const look = (): void => void vi.advanceTimersByTime(1_000);
+  const stop = watchForJumps({
+    wallMs: () => ahead,
+    monotonicMs: () => 0,
+    clockFault: () => fault,
+    onJump: (byMs) => jumps.push(byMs),
+  });
+  [ahead, fault] = [7_200_000, 'it is ahead'];
+  look();
+  look();
+  [ahead, fault] = [0, undefined];
+  look();
+  expect(jumps).toEqual([]);
+  [ahead, fault] = [7_200_000, 'it is ahead, as far as is known'];
+  look();
+  fault = undefined;
+  look();
+  look();
+  expect(jumps).toEqual([7_200_000]);
+  stop();
 });

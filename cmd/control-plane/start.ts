@@ -230,6 +230,7 @@ async function wire(
     watchForJumps({
       wallMs: nowMs,
       monotonicMs: () => performance.now(),
+      clockFault: () => home.clockFault(),
       onJump: (byMs) => {
         log.warn({ byMs }, 'time has passed that no timer saw: what is due is renewed now');
         serving.clockMoved();

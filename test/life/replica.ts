@@ -142,6 +142,7 @@ export class Replica {
           watchForJumps({
             wallMs: Date.now,
             monotonicMs: options.monotonicMs,
+            clockFault: () => undefined,
             onJump: () => {
               served.clockMoved();
               if (kind === 'serving') this.proxies.clockMoved();
