@@ -131,7 +131,9 @@ export class ApiClient {
     path: string,
     { body, contentType = 'application/json', signal }: RequestOptions & { signal: AbortSignal },
   ): Promise<IncomingMessage> {
-    this.#agent ??= new Agent({ keepAlive: true, maxSockets: 32, ca: readFileSync(this.#caFile) });
+    // The API server ends a connection that was idle for 90 s, which must not meet the next request on its way.
+    const [keepAlive, timeout] = [true, 30_000];
+    this.#agent ??= new Agent({ keepAlive, timeout, maxSockets: 32, ca: readFileSync(this.#caFile) });
     const agent = this.#agent;
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const sentBody = body === undefined ? undefined : JSON.stringify(body);
