@@ -15,9 +15,6 @@ describe('Envoy and the evaluator agree, where they once did not', () => {
 
   it.each(regressions().map((regression) => [regression.name, regression] as const))(
     '%s',
-    // A TCP connection can meet the listener of the set before, which ends it unheard (no line in the access log):
-    // seldom, and never twice. A verdict that differs does so each time.
-    { retry: 1 },
     async (_name, { set, cases }) => {
       const { judged } = await judgeDockets(court, [{ set, asked: cases.map(({ asked }) => asked) }]);
       expect(judged.map(({ envoy }) => plain(envoy))).toEqual(cases.map(({ verdict }) => verdict));
