@@ -97,28 +97,19 @@ export function discoveryObserver(
 
 /** @param touch called after whatever may change which Envoys run what */
 export function noticing(observer: DiscoveryObserver, touch: () => void): DiscoveryObserver {
+  const then =
+    <Event>(tell: (event: Event) => void) =>
+    (event: Event): void => {
+      tell(event);
+      touch();
+    };
   return {
     ...observer,
-    streamOpened: (event): void => {
-      observer.streamOpened?.(event);
-      touch();
-    },
-    streamClosed: (event): void => {
-      observer.streamClosed?.(event);
-      touch();
-    },
-    pushed: (event): void => {
-      observer.pushed?.(event);
-      touch();
-    },
-    acked: (event): void => {
-      observer.acked?.(event);
-      touch();
-    },
-    nacked: (event): void => {
-      observer.nacked?.(event);
-      touch();
-    },
+    streamOpened: then((event) => observer.streamOpened?.(event)),
+    streamClosed: then((event) => observer.streamClosed?.(event)),
+    pushed: then((event) => observer.pushed?.(event)),
+    acked: then((event) => observer.acked?.(event)),
+    nacked: then((event) => observer.nacked?.(event)),
   };
 }
 

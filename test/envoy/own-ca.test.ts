@@ -2,52 +2,20 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import type { RotateRootResponse } from '../../src/operator/index.ts';
 import { CaFolder } from '../harness/ca-files.ts';
 import { Load } from '../harness/http.ts';
-import { exchange } from '../harness/tcp.ts';
 import { operatorCa, type OperatorCa } from '../harness/operator-ca.ts';
 import { waitFor } from '../harness/wait.ts';
-import { useConnectionsOnce } from './bootstrap-edits.ts';
-import { overHttp2, Repeated } from './load.ts';
-import { TestMesh } from './mesh.ts';
-import { allowAll } from './policies.ts';
+import { busy, cart, loadsOf, rotationOf, startCartMesh, web } from './cart-mesh.ts';
+import type { TestMesh } from './mesh.ts';
 
-const cart = 'shop/cart';
-const web = 'shop/web';
-const busy = 'shop/busy';
 const patience = { timeout: 400_000 };
 
 const folder = mkdtempSync(join(tmpdir(), 'countersign-ca-'));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
-async function startMesh(flags: readonly string[]): Promise<TestMesh> {
-  const calls = [
-    { to: cart, protocol: 'http' },
-    { to: cart, protocol: 'tcp' },
-  ] as const;
-  return await TestMesh.start({
-    pods: [
-      { pod: cart, serves: ['http', 'tcp'] },
-      { pod: web, calls },
-      { pod: busy, calls, edit: useConnectionsOnce },
-    ],
-    policies: { cart: allowAll('shop/cart', 'cart') },
-    flags: ['--svid-ttl', '1m', ...flags],
-  });
-}
-
-/** HTTP/1.1, HTTP/2 and TCP, of both callers. */
-function loadsOf(mesh: TestMesh): readonly (Load | Repeated)[] {
-  return [web, busy].flatMap((pod) => {
-    const [http, tcp] = [mesh.wayOut(pod), mesh.wayOut(pod, 1)];
-    return [
-      new Load({ ...http, path: '/items' }),
-      overHttp2(http),
-      new Repeated(async () => (await exchange({ ...tcp, text: 'hello' })) === 'hello'),
-    ];
-  });
-}
+const startMesh = async (flags: readonly string[]): Promise<TestMesh> =>
+  await startCartMesh('--svid-ttl', '1m', ...flags);
 
 async function fingerprintOf({ certificate }: OperatorCa): Promise<string> {
   return Buffer.from(await certificate.getThumbprint('SHA-256')).toString('hex');
@@ -56,13 +24,9 @@ async function fingerprintOf({ certificate }: OperatorCa): Promise<string> {
 async function reaches(mesh: TestMesh, state: string): Promise<void> {
   await waitFor(
     `the rotation to be ${state}`,
-    async () => ((await status(mesh)).state === state ? true : undefined),
+    async () => ((await rotationOf(mesh)).state === state ? true : undefined),
     { timeoutMs: 150_000, everyMs: 500 },
   );
-}
-
-async function status(mesh: TestMesh): Promise<RotateRootResponse> {
-  return JSON.parse(await mesh.controlPlane.ask('rotate status', '-o', 'json')) as RotateRootResponse;
 }
 
 async function readyz(mesh: TestMesh): Promise<string> {
@@ -98,7 +62,7 @@ describe.concurrent("an operator's CA", () => {
       try {
         expect((await mesh.call(web)).status).toBe(200);
         const { controlPlane } = mesh;
-        expect((await status(mesh)).signing?.fingerprint).toBe(
+        expect((await rotationOf(mesh)).signing?.fingerprint).toBe(
           Buffer.from(await root.certificate.getThumbprint('SHA-256')).toString('hex'),
         );
         expect(await controlPlane.metrics()).toMatch(/certificate_not_after_seconds\{certificate="ca"\} \d/u);
@@ -124,7 +88,7 @@ describe.concurrent("an operator's CA", () => {
           (await mesh.envoy(web).serials()).every((serial) => !before.includes(serial)) ? true : undefined,
         );
         expect((await mesh.call(web)).status).toBe(200);
-        expect((await status(mesh)).state).toBe('steady');
+        expect((await rotationOf(mesh)).state).toBe('steady');
         await expectNoTlsFault(mesh);
       } finally {
         await load.stop();
@@ -144,11 +108,11 @@ describe.concurrent("an operator's CA", () => {
     const mesh = await startMesh(files.flags);
     const loads = loadsOf(mesh);
     try {
-      expect((await status(mesh)).signing?.fingerprint).toBe(oneFingerprint);
+      expect((await rotationOf(mesh)).signing?.fingerprint).toBe(oneFingerprint);
       mesh.envoy(web).freeze();
       files.write({ signer: below, roots: [two] });
       await untilReadyz(mesh, /ca-transition: the CA in .* waits: its root is trusted, and it signs from 2/u);
-      const waiting = await status(mesh);
+      const waiting = await rotationOf(mesh);
       expect([waiting.state, waiting.signing?.fingerprint, waiting.other?.fingerprint]).toEqual([
         'prepared',
         oneFingerprint,
@@ -158,9 +122,9 @@ describe.concurrent("an operator's CA", () => {
       mesh.envoy(web).thaw();
       for (const state of ['activated', 'steady']) {
         await reaches(mesh, state);
-        expect((await status(mesh)).signing?.fingerprint).toBe(twoFingerprint);
+        expect((await rotationOf(mesh)).signing?.fingerprint).toBe(twoFingerprint);
       }
-      expect((await status(mesh)).other).toBeNull();
+      expect((await rotationOf(mesh)).other).toBeNull();
 
       // Who read the file with the first root once still knows its control plane.
       await mesh.controlPlane.restart();
@@ -203,22 +167,22 @@ describe.concurrent("an operator's CA", () => {
       files.write({ signer: two, roots: [two] });
       await reaches(mesh, 'prepared');
       await waitFor('every Envoy to trust the new root', async () =>
-        (await status(mesh)).lagging.length === 0 ? true : undefined,
+        (await rotationOf(mesh)).lagging.length === 0 ? true : undefined,
       );
       // All that is left is the new CA: it signs at once, and all trust it.
       await controlPlane.crash();
       expect(controlPlane.log).toContain('so the next one signs at once');
-      expect(await status(mesh)).toMatchObject({ state: 'activated', signing: { fingerprint: second } });
+      expect(await rotationOf(mesh)).toMatchObject({ state: 'activated', signing: { fingerprint: second } });
       await waitFor(
         'every Envoy to be back',
         async () => (new Set((await mesh.connected()).map(({ pod }) => pod)).size === 3 ? true : undefined),
         { timeoutMs: 60_000 },
       );
       await controlPlane.crash();
-      expect(await status(mesh)).toMatchObject({ state: 'activated', signing: { fingerprint: second } });
+      expect(await rotationOf(mesh)).toMatchObject({ state: 'activated', signing: { fingerprint: second } });
       await reaches(mesh, 'steady');
       await controlPlane.crash();
-      expect(await status(mesh)).toMatchObject({
+      expect(await rotationOf(mesh)).toMatchObject({
         state: 'steady',
         signing: { fingerprint: second },
         other: null,
@@ -238,7 +202,7 @@ describe.concurrent("an operator's CA", () => {
     const mesh = await startMesh([]);
     const { controlPlane } = mesh;
     try {
-      const before = (await status(mesh)).signing?.fingerprint;
+      const before = (await rotationOf(mesh)).signing?.fingerprint;
       files.write({ signer: first, roots: [first] });
       await controlPlane.restartWith(files.flags);
       await reaches(mesh, 'prepared');
@@ -246,7 +210,7 @@ describe.concurrent("an operator's CA", () => {
       await untilReadyz(mesh, /ca-transition: .* was taken back/u);
       await controlPlane.crash();
       await untilReadyz(mesh, /ca-transition: .* was taken back/u);
-      expect(await status(mesh)).toMatchObject({ state: 'steady', signing: { fingerprint: before } });
+      expect(await rotationOf(mesh)).toMatchObject({ state: 'steady', signing: { fingerprint: before } });
       const steps = controlPlane.audit().filter(({ event }) => event === 'root.rotated');
       expect(steps.map(({ actor, step }) => [actor, step])).toEqual([
         ['ca', 'prepare'],

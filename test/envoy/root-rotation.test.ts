@@ -1,39 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import type { RotateRootResponse } from '../../src/operator/index.ts';
-import { Load } from '../harness/http.ts';
-import { exchange } from '../harness/tcp.ts';
 import { waitFor } from '../harness/wait.ts';
-import { useConnectionsOnce } from './bootstrap-edits.ts';
-import { overHttp2, Repeated } from './load.ts';
-import { TestMesh } from './mesh.ts';
-import { allowAll } from './policies.ts';
-
-const cart = 'shop/cart';
-const web = 'shop/web';
-const busy = 'shop/busy';
+import { busy, cart, loadsOf, rotationOf, startCartMesh, web } from './cart-mesh.ts';
+import type { TestMesh } from './mesh.ts';
 
 /** The former root leaves when the SVIDs below it have ended: a minute for each rotation. */
 const patience = { timeout: 400_000 };
 
-async function startMesh(): Promise<TestMesh> {
-  const calls = [
-    { to: cart, protocol: 'http' },
-    { to: cart, protocol: 'tcp' },
-  ] as const;
-  return await TestMesh.start({
-    pods: [
-      { pod: cart, serves: ['http', 'tcp'] },
-      { pod: web, calls },
-      { pod: busy, calls, edit: useConnectionsOnce },
-    ],
-    policies: { cart: allowAll('shop/cart', 'cart') },
-    flags: ['--svid-ttl', '1m'],
-  });
-}
-
-async function status(mesh: TestMesh): Promise<RotateRootResponse> {
-  return JSON.parse(await mesh.controlPlane.ask('rotate status', '-o', 'json')) as RotateRootResponse;
-}
+const startMesh = async (): Promise<TestMesh> => await startCartMesh('--svid-ttl', '1m');
 
 /** Takes a step as soon as nobody is in its way. */
 async function takeWhenReady(mesh: TestMesh, step: string, timeoutMs: number): Promise<void> {
@@ -60,19 +33,14 @@ describe.concurrent('the root rotates', () => {
     patience,
     async () => {
       const mesh = await startMesh();
-      const ways = [web, busy].map((pod) => ({ http: mesh.wayOut(pod), tcp: mesh.wayOut(pod, 1) }));
-      const loads = ways.flatMap(({ http, tcp }) => [
-        new Load({ ...http, path: '/items' }),
-        overHttp2(http),
-        new Repeated(async () => (await exchange({ ...tcp, text: 'hello' })) === 'hello'),
-      ]);
+      const loads = loadsOf(mesh);
       const roots: string[] = [];
       try {
         for (let round = 0; round < 2; round += 1) {
-          roots.push((await status(mesh)).signing?.fingerprint ?? '');
+          roots.push((await rotationOf(mesh)).signing?.fingerprint ?? '');
           await rotate(mesh);
         }
-        const { state, signing } = await status(mesh);
+        const { state, signing } = await rotationOf(mesh);
         expect(state).toBe('steady');
         expect(new Set([...roots, signing?.fingerprint]).size).toBe(3);
 
@@ -118,7 +86,7 @@ describe.concurrent('the root rotates', () => {
       mesh.envoy(web).freeze();
       await controlPlane.ask('rotate prepare');
       await waitFor('the others to follow', async () =>
-        (await status(mesh)).lagging.length === 1 ? true : undefined,
+        (await rotationOf(mesh)).lagging.length === 1 ? true : undefined,
       );
       const refused = await controlPlane.tryToAsk('rotate activate');
       expect(refused).toMatchObject({ code: 2, stdout: '' });
@@ -126,7 +94,7 @@ describe.concurrent('the root rotates', () => {
       const rehearsed = await controlPlane.tryToAsk('rotate activate', '--dry-run');
       expect(rehearsed.code).toBe(1);
       expect(rehearsed.stdout).toContain(`${web} has not acknowledged the bundle yet`);
-      expect((await status(mesh)).state).toBe('prepared');
+      expect((await rotationOf(mesh)).state).toBe('prepared');
 
       mesh.envoy(web).thaw();
       await takeWhenReady(mesh, 'activate', 30_000);
@@ -135,18 +103,18 @@ describe.concurrent('the root rotates', () => {
       expect(early.stderr).toMatch(/SVIDs of the former root live until 2\d{3}-/u);
 
       // Back, and forth again: nothing is lost on the way.
-      const { signing } = await status(mesh);
+      const { signing } = await rotationOf(mesh);
       await controlPlane.ask('rotate abort');
       await waitFor('the former root in every Envoy', async () =>
         (await mesh.call(web)).status === 200 ? true : undefined,
       );
-      expect((await status(mesh)).other).toEqual(signing);
+      expect((await rotationOf(mesh)).other).toEqual(signing);
       await takeWhenReady(mesh, 'activate', 30_000);
-      expect((await status(mesh)).signing).toEqual(signing);
+      expect((await rotationOf(mesh)).signing).toEqual(signing);
 
       mesh.envoy(busy).freeze();
       await controlPlane.ask('rotate retire', '--force');
-      expect((await status(mesh)).state).toBe('steady');
+      expect((await rotationOf(mesh)).state).toBe('steady');
       const forced = controlPlane.audit().findLast(({ event }) => event === 'root.rotated');
       expect(forced).toMatchObject({ actor: 'operator', step: 'retire', other: '' });
       expect(forced?.['forcedPast']).not.toEqual([]);
@@ -180,10 +148,10 @@ describe.concurrent('the root rotates', () => {
     try {
       await mesh.controlPlane.ask('rotate prepare');
       await takeWhenReady(mesh, 'activate', 30_000);
-      const before = await status(mesh);
+      const before = await rotationOf(mesh);
       await mesh.controlPlane.killHard();
       await mesh.controlPlane.restart();
-      const after = await status(mesh);
+      const after = await rotationOf(mesh);
       expect({ ...after, lagging: [], plan: [] }).toEqual({ ...before, lagging: [], plan: [] });
       await takeWhenReady(mesh, 'retire', 120_000);
       expect((await mesh.call(web)).status).toBe(200);

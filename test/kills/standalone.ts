@@ -3,21 +3,15 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'vitest';
 import { parseStored, readCertificates, type RotationStep } from '../../src/authority/index.ts';
-import type { RotateRootResponse } from '../../src/operator/index.ts';
-import { overHttp2, Repeated } from '../envoy/load.ts';
-import { TestMesh } from '../envoy/mesh.ts';
-import { allowAll } from '../envoy/policies.ts';
-import { useConnectionsOnce } from '../envoy/bootstrap-edits.ts';
-import { Load } from '../harness/http.ts';
-import { exchange } from '../harness/tcp.ts';
+import { busy, cart, loadsOf, rotationOf, startCartMesh, web } from '../envoy/cart-mesh.ts';
+import type { TestMesh } from '../envoy/mesh.ts';
 import { waitFor } from '../harness/wait.ts';
 import { heldBy, rootOf } from './held.ts';
 import { isAfter, isSame, keptOf, type Kept } from './kept.ts';
 import { someMoment, untilMoment } from './moment.ts';
 import { Choices } from './random.ts';
 
-const pods = ['shop/cart', 'shop/web', 'shop/busy'] as const;
-const [cart, web, busy] = pods;
+const pods = [cart, web, busy] as const;
 
 /** What came of the kills, so that a run which proves little shows as one. */
 export interface Killed {
@@ -44,27 +38,8 @@ const SPARE_MS = 35_000;
  */
 export async function killWhileRotating(seed: number, kills: number): Promise<Killed> {
   const choices = new Choices(seed);
-  const calls = [
-    { to: cart, protocol: 'http' },
-    { to: cart, protocol: 'tcp' },
-  ] as const;
-  const mesh = await TestMesh.start({
-    pods: [
-      { pod: cart, serves: ['http', 'tcp'] },
-      { pod: web, calls },
-      { pod: busy, calls, edit: useConnectionsOnce },
-    ],
-    policies: { cart: allowAll(cart, 'cart') },
-    flags: ['--svid-ttl', '90s'],
-  });
-  const loads = [web, busy].flatMap((pod) => {
-    const [http, tcp] = [mesh.wayOut(pod), mesh.wayOut(pod, 1)];
-    return [
-      new Load({ ...http, path: '/items' }, undefined, PAUSE_MS),
-      overHttp2(http, PAUSE_MS),
-      new Repeated(async () => (await exchange({ ...tcp, text: 'hello' })) === 'hello', PAUSE_MS),
-    ];
-  });
+  const mesh = await startCartMesh('--svid-ttl', '90s');
+  const loads = loadsOf(mesh, PAUSE_MS);
   const taken = { prepare: 0, activate: 0, retire: 0, abort: 0 };
   const killed = { answered: 0, cutAndKept: 0, cutAndLost: 0, refused: 0, taken };
   const seen = new Set<string>();
@@ -167,7 +142,8 @@ function readKept({ controlPlane }: TestMesh): Kept {
 }
 
 /** What the files and the operator's own question say is what is kept. */
-async function expectPublished({ controlPlane }: TestMesh, kept: Kept): Promise<void> {
+async function expectPublished(mesh: TestMesh, kept: Kept): Promise<void> {
+  const { controlPlane } = mesh;
   const pem = readCertificates(readFileSync(controlPlane.bundle, 'utf8'), 'bundle.pem');
   expect(pem.map((der) => hash('sha256', der)).toSorted()).toEqual(kept.bundle.toSorted());
   const json = JSON.parse(readFileSync(join(controlPlane.dataDir, 'bundle.json'), 'utf8')) as {
@@ -175,7 +151,7 @@ async function expectPublished({ controlPlane }: TestMesh, kept: Kept): Promise<
     keys: readonly unknown[];
   };
   expect([json.spiffe_sequence, json.keys.length]).toEqual([kept.sequence, kept.bundle.length]);
-  const said = JSON.parse(await controlPlane.ask('rotate status', '-o', 'json')) as RotateRootResponse;
+  const said = await rotationOf(mesh);
   expect([said.state, said.signing?.fingerprint, said.other?.fingerprint]).toEqual([
     kept.step,
     kept.signing,
