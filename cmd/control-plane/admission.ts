@@ -21,7 +21,7 @@ import type { LiveSettings } from './live-settings.ts';
 import { explainListen } from './listen.ts';
 import { issuance, type Witnesses } from './observers.ts';
 import { warningsOf } from './policy-warnings.ts';
-import { servingCertificate } from './serving-credentials.ts';
+import { servingCertificate } from './serving-certificate.ts';
 import { Throttle } from './throttle.ts';
 
 /** The Service that the API server reaches the webhook by, in the control plane's own namespace. */

@@ -6,7 +6,7 @@ import type { Tell } from './home.ts';
 import { explainListen, ipAddressesOf } from './listen.ts';
 import type { OwnCertificates } from './expiry.ts';
 import { issuance, type Witnesses } from './observers.ts';
-import { servingCertificate } from './serving-credentials.ts';
+import { servingCertificate } from './serving-certificate.ts';
 import { readWebCertificate, watchWebCertificate, type WebCertificate } from './web-certificate.ts';
 
 const REMARK = 'bundle endpoint';

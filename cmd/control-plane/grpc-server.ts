@@ -3,9 +3,10 @@ import { HealthImplementation } from 'grpc-health-check';
 import type protobuf from 'protobufjs';
 import type { CertificateService } from '../../src/certificates/index.ts';
 import type { DiscoveryServices } from '../../src/discovery/index.ts';
-import { explainListen } from './listen.ts';
 import { reflectionService } from './reflection.ts';
 import type { ListenAddress } from './config.ts';
+import { openFrontDoor } from './front-door.ts';
+import type { ServingCertificate } from './serving-certificate.ts';
 
 export interface GrpcServer {
   readonly port: number;
@@ -20,15 +21,15 @@ const graceMs = 2_000;
 
 export async function openGrpcServer(options: {
   readonly listen: ListenAddress;
-  readonly credentials: grpc.ServerCredentials;
+  readonly certificate: ServingCertificate;
   readonly discovery: DiscoveryServices;
   readonly certificates: CertificateService;
   readonly schema: protobuf.Root;
   readonly maxMessageBytes: number;
 }): Promise<GrpcServer> {
   const { listen, discovery, certificates } = options;
-  // channelz stays on, though nobody asks it: without it grpc-js forgets its sessions, and a stop cannot cut them.
   const server = new grpc.Server({
+    'grpc.enable_channelz': 0,
     'grpc.max_receive_message_length': options.maxMessageBytes,
     'grpc.max_concurrent_streams': 256,
     // A peer that is gone is noticed within 40 s; one that pings more often than every 10 s is cut off.
@@ -41,33 +42,23 @@ export async function openGrpcServer(options: {
   reflectionService(options.schema).addToServer(server);
   for (const { definition, implementation } of [...discovery.services, certificates])
     server.addService(definition, implementation);
-  const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
-  const port = await explainListen(
-    '--listen',
+  // The TLS is the front door's.
+  const streams = server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
+  const door = await openFrontDoor({
     listen,
-    () =>
-      new Promise<number>((resolve, reject) => {
-        server.bindAsync(`${host}:${listen.port}`, options.credentials, (error, bound) =>
-          error === null ? resolve(bound) : reject(error),
-        );
-      }),
-  );
+    certificate: options.certificate,
+    onConnection: (socket) => streams.injectConnection(socket),
+  });
   return {
-    port,
+    port: door.port,
     serve: () => health.setStatus('', 'SERVING'),
     stop: async (): Promise<void> => {
       health.setStatus('', 'NOT_SERVING');
+      door.close();
       await discovery.stop(graceMs);
-      await new Promise<void>((resolve) => {
-        const cut = setTimeout(() => {
-          server.forceShutdown();
-          resolve();
-        }, graceMs);
-        server.tryShutdown(() => {
-          clearTimeout(cut);
-          resolve();
-        });
-      });
+      // Its own waiting ends too early: a server that does not listen itself counts its sessions as closed at once.
+      server.tryShutdown(() => {});
+      await door.emptied(graceMs);
     },
   };
 }

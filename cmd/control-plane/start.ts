@@ -42,7 +42,7 @@ import { cutOffBy, enforceQuarantine } from './enforce-quarantine.ts';
 import { enforcedHere } from './quarantine-enforcement.ts';
 import { quarantineHandlers } from './quarantine-handlers.ts';
 import { Quarantine } from './quarantine.ts';
-import { servingCredentials } from './serving-credentials.ts';
+import { servingCertificate } from './serving-certificate.ts';
 import { openStandalone } from './standalone.ts';
 import { Throttle } from './throttle.ts';
 import type { ControlPlaneConfig } from './config.ts';
@@ -212,7 +212,7 @@ async function wire(
   });
   const id = SpiffeId.workload(trustDomain, 'countersign-system', 'control-plane');
   const own: OwnCertificates = new Map();
-  const serving = servingCredentials({
+  const serving = servingCertificate({
     authority,
     id,
     dnsNames: config.serverNames,
@@ -311,7 +311,7 @@ async function wire(
   await openEndpoint({ config, authority, id, nowMs, own }, witnesses, tell, closers);
   const server = await openGrpcServer({
     listen: config.listen,
-    credentials: serving.credentials,
+    certificate: serving,
     discovery,
     certificates,
     schema,

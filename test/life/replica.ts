@@ -12,7 +12,7 @@ import { watchForJumps } from '../../cmd/control-plane/clock-watch.ts';
 import { authorityLinks, ownLinks, svidLinks, type OwnCertificates } from '../../cmd/control-plane/expiry.ts';
 import { renewForSigner, RootRotation } from '../../cmd/control-plane/root-rotation.ts';
 import { rotateByAge } from '../../cmd/control-plane/rotation-by-age.ts';
-import { servingCertificate } from '../../cmd/control-plane/serving-credentials.ts';
+import { servingCertificate } from '../../cmd/control-plane/serving-certificate.ts';
 
 export interface ReplicaOptions {
   readonly name: string;

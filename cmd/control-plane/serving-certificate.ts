@@ -1,5 +1,4 @@
 import type { SecureContextOptions } from 'node:tls';
-import * as grpc from '@grpc/grpc-js';
 import { renewalTime, type Authority, type IssuedSvid } from '../../src/authority/index.ts';
 import type { SpiffeId } from '../../src/identity/index.ts';
 
@@ -8,21 +7,6 @@ const tls13 = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3' } as const;
 const retryMs = 10_000;
 /** Longer waits are taken in steps, so that a clock that was set is noticed. */
 const longestTimerMs = 60_000;
-
-/** grpc-js' server credentials whose certificate can be replaced while connections go on. */
-class RenewableCredentials extends grpc.ServerCredentials {
-  constructor(context: SecureContextOptions) {
-    super({ ...tls13 }, context);
-  }
-
-  replace(context: SecureContextOptions): void {
-    this.updateSecureContextOptions(context);
-  }
-
-  override _equals(other: grpc.ServerCredentials): boolean {
-    return this === other;
-  }
-}
 
 /** PEM; TLS 1.3 only. */
 export type ServingContext = SecureContextOptions & { readonly cert: string; readonly key: string };
@@ -100,23 +84,5 @@ export function servingCertificate(options: ServingOptions): ServingCertificate 
       unsubscribe();
       clearTimeout(timer);
     },
-  };
-}
-
-export interface ServingCredentials {
-  readonly credentials: grpc.ServerCredentials;
-  clockMoved(): void;
-  close(): void;
-}
-
-/** The certificate of the gRPC port. */
-export function servingCredentials(options: ServingOptions): ServingCredentials {
-  const certificate = servingCertificate(options);
-  const credentials = new RenewableCredentials(certificate.first);
-  certificate.onContext((context) => credentials.replace(context));
-  return {
-    credentials,
-    clockMoved: () => certificate.clockMoved(),
-    close: () => certificate.close(),
   };
 }
