@@ -38,6 +38,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   'src/expiry': [],
   'src/text': [],
   'src/http': [],
+  'src/http2': [],
   'src/jwks': ['src/files', 'src/keyset'],
   cmd: ['*'],
   test: ['*'],
