@@ -3,6 +3,7 @@ import { HealthImplementation } from 'grpc-health-check';
 import type protobuf from 'protobufjs';
 import type { CertificateService } from '../../src/certificates/index.ts';
 import type { DiscoveryServices } from '../../src/discovery/index.ts';
+import { grpcCertificates } from './grpc-certificates.ts';
 import { explainListen } from './listen.ts';
 import { reflectionService } from './reflection.ts';
 import type { ListenAddress } from './config.ts';
@@ -39,7 +40,7 @@ export async function openGrpcServer(options: {
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(server);
   reflectionService(options.schema).addToServer(server);
-  for (const { definition, implementation } of [...discovery.services, certificates])
+  for (const { definition, implementation } of [...discovery.services, grpcCertificates(certificates)])
     server.addService(definition, implementation);
   const host = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
   const port = await explainListen(
