@@ -23,9 +23,9 @@ export interface AuthenticatorParts extends AttestationParts {
 
 /** The one way in, for a stream and for a call: proves the caller, and tells log, metrics and audit of a refusal. */
 export async function attestCaller(parts: AttestationParts, credentials: Credentials): Promise<Verdict> {
-  const end = parts.metrics.admissionSeconds.startTimer();
+  const start = performance.now();
   const verdict = await parts.attestor.attest(credentials.bearer, { address: credentials.peerAddress });
-  end();
+  parts.metrics.admissionSeconds.observe((performance.now() - start) / 1_000);
   if (verdict.ok) return verdict;
   const { factor, detail, claimed } = verdict.refusal;
   const actor = claimed === undefined ? 'unknown' : `${claimed.namespace}/${claimed.pod ?? '?'}`;

@@ -1,13 +1,14 @@
 import type protobuf from 'protobufjs';
 import type { Attestor } from '../../src/attestation/index.ts';
+import type { AuditEvent } from '../../src/audit/index.ts';
 import type { Authority } from '../../src/authority/index.ts';
 import {
-  certificateService,
+  CertificateService,
   type CertificateObserver,
-  type CertificateService,
+  type Issuance,
   type RequestRate,
 } from '../../src/certificates/index.ts';
-import { credentialsOf, statusOf } from '../../src/discovery/index.ts';
+import { statusOf } from '../../src/discovery/index.ts';
 import { keyOf } from '../../src/mesh/index.ts';
 import { attestCaller } from './authenticator.ts';
 import { svidTtlBounds, type ControlPlaneConfig } from './config.ts';
@@ -29,41 +30,33 @@ export function openCertificates(parts: {
 }): CertificateService {
   const { config, authority, attestor, witnesses } = parts;
   const attestation = { ...witnesses, attestor, refusals: parts.callers };
-  return certificateService({
+  return new CertificateService({
     root: parts.schema,
-    credentialsOf,
-    attest: async (credentials) => await attestCaller(attestation, credentials),
+    attest: (credentials) => attestCaller(attestation, credentials),
     bundle: () => authority.bundle,
-    sign: ({ id, pod }, csr, ttlMs) => {
-      const end = witnesses.metrics.requestSeconds.startTimer();
-      try {
-        return authority.issueForCsr(id, csr, { ttlMs, holder: holderOf(pod) });
-      } finally {
-        end();
-      }
-    },
+    sign: (requests) =>
+      authority.issueForCsrs(
+        requests.map(({ workload: { id, pod }, csr, ttlMs }) => ({ id, csr, ttlMs, holder: holderOf(pod) })),
+      ),
     validity: { ...svidTtlBounds, svidTtlMs: config.svidTtlMs },
     rate: parts.rate,
     statusOf,
+    ticks: () => performance.now(),
     observer: certificateObserver(witnesses, parts.refusals),
   });
 }
 
 function certificateObserver({ audit, metrics, log }: Witnesses, refusals: Throttle): CertificateObserver {
+  const counted = metrics.issued.labels('request');
   return {
-    issued: (workload, issued, peerAddress): void => {
-      const pod = keyOf(workload.pod);
-      metrics.issued.inc({ reason: 'request' });
-      audit.record({
-        ...issuance(issued),
-        actor: pod,
-        podUid: workload.pod.uid,
-        reason: 'request',
-        peer: peerAddress ?? 'unknown',
-        tokenId: workload.tokenId,
-        factors: workload.factors.map(({ factor, outcome }) => ({ factor, outcome })),
-      });
-      log.debug({ pod, id: issued.id.uri, serial: issued.serial, reason: 'request' }, 'SVID issued');
+    issued: (issuances): void => {
+      audit.recordAll(issuances.map(eventOf));
+      for (const { workload, issued, tookMs } of issuances) {
+        counted.inc();
+        metrics.requestSeconds.observe(tookMs / 1_000);
+        const { uri: id } = issued.id;
+        log.debug({ pod: keyOf(workload.pod), id, serial: issued.serial, reason: 'request' }, 'SVID issued');
+      }
     },
     refused: (workload, { field, detail }): void => {
       const pod = keyOf(workload.pod);
@@ -77,5 +70,17 @@ function certificateObserver({ audit, metrics, log }: Witnesses, refusals: Throt
     failed: (error): void => {
       log.error({ err: error }, 'a certificate request failed inside the control plane');
     },
+  };
+}
+
+function eventOf({ workload, issued, peerAddress }: Issuance): AuditEvent {
+  return {
+    ...issuance(issued),
+    actor: keyOf(workload.pod),
+    podUid: workload.pod.uid,
+    reason: 'request',
+    peer: peerAddress ?? 'unknown',
+    tokenId: workload.tokenId,
+    factors: workload.factors.map(({ factor, outcome }) => ({ factor, outcome })),
   };
 }

@@ -3,6 +3,8 @@ import { HealthImplementation } from 'grpc-health-check';
 import type protobuf from 'protobufjs';
 import type { CertificateService } from '../../src/certificates/index.ts';
 import type { DiscoveryServices } from '../../src/discovery/index.ts';
+import { MAX_MESSAGE_BYTES, serveUnary, type UnaryConnection } from '../../src/http2/index.ts';
+import { grpcCertificates, unaryCertificates } from './certificate-calls.ts';
 import { reflectionService } from './reflection.ts';
 import type { ListenAddress } from './config.ts';
 import { openFrontDoor } from './front-door.ts';
@@ -18,6 +20,7 @@ export interface GrpcServer {
 
 /** Streams are told to go elsewhere at once; what is still open after this long is cut. */
 const graceMs = 2_000;
+const maxConcurrentStreams = 256;
 
 export async function openGrpcServer(options: {
   readonly listen: ListenAddress;
@@ -26,12 +29,14 @@ export async function openGrpcServer(options: {
   readonly certificates: CertificateService;
   readonly schema: protobuf.Root;
   readonly maxMessageBytes: number;
+  /** Of the connections of calls: a handler threw. */
+  readonly onError: (error: unknown) => void;
 }): Promise<GrpcServer> {
-  const { listen, discovery, certificates } = options;
+  const { listen, discovery, certificates, maxMessageBytes } = options;
   const server = new grpc.Server({
     'grpc.enable_channelz': 0,
-    'grpc.max_receive_message_length': options.maxMessageBytes,
-    'grpc.max_concurrent_streams': 256,
+    'grpc.max_receive_message_length': maxMessageBytes,
+    'grpc.max_concurrent_streams': maxConcurrentStreams,
     // A peer that is gone is noticed within 40 s; one that pings more often than every 10 s is cut off.
     'grpc.keepalive_time_ms': 30_000,
     'grpc.keepalive_timeout_ms': 10_000,
@@ -40,14 +45,29 @@ export async function openGrpcServer(options: {
   const health = new HealthImplementation({ '': 'NOT_SERVING' });
   health.addToServer(server);
   reflectionService(options.schema).addToServer(server);
-  for (const { definition, implementation } of [...discovery.services, certificates])
+  for (const { definition, implementation } of [...discovery.services, grpcCertificates(certificates)])
     server.addService(definition, implementation);
-  // The TLS is the front door's.
+  // The TLS is the front door's; of the connections it has those that are no calls' (0043).
   const streams = server.createConnectionInjector(grpc.ServerCredentials.createInsecure());
+  const methods = unaryCertificates(certificates);
+  const calls = new Set<UnaryConnection>();
   const door = await openFrontDoor({
     listen,
     certificate: options.certificate,
-    onConnection: (socket) => streams.injectConnection(socket),
+    onConnection: (socket) => {
+      const connection = serveUnary(socket, {
+        methods,
+        maxMessageBytes: Math.min(maxMessageBytes, MAX_MESSAGE_BYTES),
+        maxConcurrentStreams,
+        handOver: (theirs, received) => {
+          theirs.unshift(received);
+          streams.injectConnection(theirs);
+        },
+        failed: options.onError,
+      });
+      calls.add(connection);
+      void connection.closed.then(() => calls.delete(connection));
+    },
   });
   return {
     port: door.port,
@@ -55,6 +75,7 @@ export async function openGrpcServer(options: {
     stop: async (): Promise<void> => {
       health.setStatus('', 'NOT_SERVING');
       door.close();
+      for (const connection of calls) connection.close();
       await discovery.stop(graceMs);
       // Its own waiting ends too early: a server that does not listen itself counts its sessions as closed at once.
       server.tryShutdown(() => {});

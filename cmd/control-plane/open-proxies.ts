@@ -48,9 +48,9 @@ export function openProxies(
     random: Math.random,
     quarantine: ({ id, pod }) => quarantine.rulesOf({ id: id.uri, pod }),
     issue: ({ id, pod }) => {
-      const end = metrics.issuanceSeconds.startTimer();
+      const start = performance.now();
       const svid = authority.issue(id, { holder: holderOf(pod) });
-      end();
+      metrics.issuanceSeconds.observe((performance.now() - start) / 1_000);
       return svid;
     },
     observer: proxiesObserver(witnesses),

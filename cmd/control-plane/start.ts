@@ -316,6 +316,7 @@ async function wire(
     certificates,
     schema,
     maxMessageBytes: config.limits.maxMessageBytes,
+    onError: (error) => log.error({ err: error }, 'a certificate call failed inside the control plane'),
   });
   closers.push(() => server.stop());
   server.serve();

@@ -158,7 +158,7 @@ describe('Authority', () => {
     const { authority } = await world();
     expect(() => authority.issue(SpiffeId.parse('spiffe://other.org/web'))).toThrow(code('id-foreign'));
     expect(() => authority.issue(td.id)).toThrow(code('id-without-path'));
-    expect(() => authority.issueForCsr(td.id, 'x')).toThrow(code('id-without-path'));
+    expect(authority.issueForCsrs([{ id: td.id, csr: 'x' }])).toEqual([code('id-without-path')]);
   });
 
   it('begins 30 s back and ends after the life asked for', async () => {

@@ -1,7 +1,7 @@
 import type { SpiffeId, TrustBundle, TrustDomain } from '../identity/index.ts';
 import { sequence, time } from './der.ts';
 import { crossChain, crossSign } from './cross.ts';
-import { readCsr } from './csr.ts';
+import { proveKey, readCsr, readKey } from './csr.ts';
 import { AuthorityError } from './errors.ts';
 import { wholeSecond, type Intermediate } from './intermediate.ts';
 import type { Issuing } from './issuing.ts';
@@ -31,6 +31,7 @@ import {
   type RotationState,
 } from './rotation.ts';
 import { checkIssued } from './self-check.ts';
+import { eachOf } from './stages.ts';
 import { IssuedSvid, type IssuedChain } from './svid.ts';
 
 /** Validity as it goes into a leaf. Leaves of one second share it. */
@@ -38,6 +39,29 @@ interface Validity {
   readonly notBeforeMs: number;
   readonly notAfterMs: number;
   readonly der: Buffer;
+}
+
+/** A certificate request of a proven sender. */
+export interface CsrRequest extends Pick<IssueOptions, 'ttlMs' | 'holder'> {
+  readonly id: SpiffeId;
+  /** PKCS#10, PEM or DER. Nothing but its key counts. */
+  readonly csr: string | Uint8Array;
+}
+
+/** A key that is certified: its SubjectPublicKeyInfo, DER, and the bits of the key in it. */
+interface CertifiedKey {
+  readonly publicKeyInfo: Buffer;
+  readonly publicKeyBits: Buffer;
+}
+
+/** A leaf that is not signed yet. */
+interface Draft {
+  readonly id: SpiffeId;
+  readonly nowMs: number;
+  readonly intermediate: Intermediate;
+  readonly validity: Validity;
+  readonly serial: Buffer;
+  readonly toBeSigned: Buffer;
 }
 
 /** What signs, for operators. */
@@ -331,19 +355,32 @@ export class Authority {
   issue(id: SpiffeId, options: IssueOptions = {}): IssuedSvid {
     this.#refuseForeign(id);
     const keys = this.#keys.take();
-    const issued = this.#sign(id, publicKeyInfo(keys.point), keys.point, options);
+    const key = { publicKeyInfo: publicKeyInfo(keys.point), publicKeyBits: keys.point };
+    const draft = this.#draft(id, key, options, this.#options.nowMs());
+    const issued = this.#finish(draft, draft.intermediate.template.sign(draft.toBeSigned));
     return new IssuedSvid(issued, privateKeyPem(keys));
   }
 
   /**
-   * Issues for the key of a PKCS#10 request, of which nothing else counts.
-   * @param csr PEM or DER
-   * @throws AuthorityError as `issue`, and `csr-malformed`, `csr-algorithm`, `csr-signature`, `key-refused`
+   * Issues for the keys of PKCS#10 requests, of which nothing else counts: each stage for all of them before the next
+   * one begins. Never throws.
+   * @returns for each request its chain, or why it has none, which touches no other: an AuthorityError as `issue`
+   * throws it, and `csr-malformed`, `csr-algorithm`, `csr-signature`, `key-refused`
    */
-  issueForCsr(id: SpiffeId, csr: string | Uint8Array, options: IssueOptions = {}): IssuedChain {
-    this.#refuseForeign(id);
-    const key = readCsr(csr);
-    return this.#sign(id, key.publicKeyInfo, key.publicKeyBits, options);
+  issueForCsrs(requests: readonly CsrRequest[]): readonly (IssuedChain | Error)[] {
+    const nowMs = this.#options.nowMs();
+    const read = eachOf(requests, (request) => {
+      this.#refuseForeign(request.id);
+      return { request, csr: readCsr(request.csr) };
+    });
+    const withKeys = eachOf(read, ({ request, csr }) => ({ request, key: readKey(csr) }));
+    const proven = eachOf(withKeys, ({ request, key }) => ({ request, csr: proveKey(key) }));
+    const drafts = eachOf(proven, ({ request, csr }) => this.#draft(request.id, csr, request, nowMs));
+    const signed = eachOf(drafts, (draft) => ({
+      draft,
+      signature: draft.intermediate.template.sign(draft.toBeSigned),
+    }));
+    return eachOf(signed, ({ draft, signature }) => this.#finish(draft, signature));
   }
 
   /** Issues nothing more, and tells nobody anything more. */
@@ -354,19 +391,23 @@ export class Authority {
     this.#signerListeners.clear();
   }
 
-  #sign(id: SpiffeId, keyInfo: Buffer, keyBits: Buffer, options: IssueOptions): IssuedChain {
-    const nowMs = this.#options.nowMs();
+  #draft(id: SpiffeId, key: CertifiedKey, options: IssueOptions, nowMs: number): Draft {
     const intermediate = this.#issuing.current(nowMs);
     const validity = this.#validityOf(intermediate, nowMs, options.ttlMs ?? this.#options.svidTtlMs);
     const serial = randomSerial();
-    const leaf = intermediate.template.write({
+    const toBeSigned = intermediate.template.toBeSigned({
       serial,
       validity: validity.der,
       subject: subjectOf(nowMs, options.holder),
-      publicKeyInfo: keyInfo,
-      publicKeyBits: keyBits,
+      publicKeyInfo: key.publicKeyInfo,
+      publicKeyBits: key.publicKeyBits,
       subjectAltName: namesExtension(id, options.dnsNames, options.ipAddresses),
     });
+    return { id, nowMs, intermediate, validity, serial, toBeSigned };
+  }
+
+  #finish({ id, nowMs, intermediate, validity, serial, toBeSigned }: Draft, signature: Buffer): IssuedChain {
+    const leaf = intermediate.template.assemble(toBeSigned, signature);
     const chain = [leaf, ...intermediate.chain];
     if (this.#issued % this.#selfCheckEvery === 0) {
       checkIssued({ id, chain, bundle: this.#bundle, nowMs });

@@ -4,7 +4,7 @@ import { Pkcs10CertificateRequestGenerator, SubjectAlternativeNameExtension } fr
 import { beforeAll, describe, expect, it } from 'vitest';
 import { SpiffeId, TrustDomain, verifySvid } from '../identity/index.ts';
 import { bitString, oid, sequence, tlv } from './der.ts';
-import { Authority, memoryKeyStore } from './index.ts';
+import { Authority, AuthorityError, type CsrRequest, type IssuedChain, memoryKeyStore } from './index.ts';
 import { pemBlock } from './pem.ts';
 
 const td = TrustDomain.parse('example.org');
@@ -30,6 +30,16 @@ const code = (expected: string): unknown =>
 const p256 = (): { publicKey: KeyObject; privateKey: KeyObject } =>
   generateKeyPairSync('ec', { namedCurve: 'P-256' });
 
+/** Alone. */
+function issueForCsr(whose: SpiffeId, csr: string | Uint8Array): IssuedChain {
+  return thrown(authority.issueForCsrs([{ id: whose, csr }])[0]);
+}
+
+function thrown(result: IssuedChain | Error | undefined): IssuedChain {
+  if (result === undefined || result instanceof Error) throw result;
+  return result;
+}
+
 interface Deviation {
   readonly algorithm?: string;
   readonly digest?: string;
@@ -45,7 +55,7 @@ function request(keys: { publicKey: KeyObject; privateKey: KeyObject }, deviatio
   return sequence(info, sequence(oid(deviation.algorithm ?? ECDSA_SHA256)), bitString(signature));
 }
 
-describe('Authority.issueForCsr', () => {
+describe('a certificate request', () => {
   it('certifies the key of a request made by another library, PEM and DER', async () => {
     const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
     const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
@@ -56,7 +66,7 @@ describe('Authority.issueForCsr', () => {
     });
     const spki = Buffer.from(await webcrypto.subtle.exportKey('spki', keys.publicKey));
     for (const form of [csr.toString('pem'), Buffer.from(csr.rawData), new Uint8Array(csr.rawData)]) {
-      const issued = authority.issueForCsr(id, form);
+      const issued = issueForCsr(id, form);
       expect(verifySvid({ chain: issued.chain, bundles: () => authority.bundle, nowMs: NOW_MS }).uri).toBe(
         id.uri,
       );
@@ -80,7 +90,7 @@ describe('Authority.issueForCsr', () => {
         ]),
       ],
     });
-    const leaf = new X509Certificate(authority.issueForCsr(id, Buffer.from(csr.rawData)).chain[0]!);
+    const leaf = new X509Certificate(issueForCsr(id, Buffer.from(csr.rawData)).chain[0]!);
     expect(leaf.subjectAltName).toBe(`URI:${id.uri}`);
     expect(leaf.subject).toMatch(/^dnQualifier=\d{14}\.\d{3}Z$/u);
   });
@@ -93,7 +103,7 @@ describe('Authority.issueForCsr', () => {
       request(rsa, { algorithm: RSA_SHA256 }),
     ];
     for (const csr of requests) {
-      const { chain } = authority.issueForCsr(id, csr);
+      const { chain } = issueForCsr(id, csr);
       expect(verifySvid({ chain, bundles: () => authority.bundle, nowMs: NOW_MS }).uri).toBe(id.uri);
     }
   });
@@ -115,46 +125,42 @@ describe('Authority.issueForCsr', () => {
     ],
   ])('refuses a key: %s', (_title, make, algorithm) => {
     const csr = request(make(), { algorithm });
-    expect(() => authority.issueForCsr(id, csr)).toThrow(code('key-refused'));
+    expect(() => issueForCsr(id, csr)).toThrow(code('key-refused'));
   });
 
   it('refuses Ed25519, which Envoy does not accept', () => {
     const { publicKey } = generateKeyPairSync('ed25519');
     const csr = request(p256(), { publicKeyInfo: publicKey.export({ format: 'der', type: 'spki' }) });
-    expect(() => authority.issueForCsr(id, csr)).toThrow(code('key-refused'));
+    expect(() => issueForCsr(id, csr)).toThrow(code('key-refused'));
   });
 
   it('refuses a point that is not on the curve, and one that is compressed', () => {
     const keys = p256();
     const off = keys.publicKey.export({ format: 'der', type: 'spki' });
     off[off.length - 1] = (off.at(-1) ?? 0) ^ 1;
-    expect(() => authority.issueForCsr(id, request(keys, { publicKeyInfo: off }))).toThrow(
-      code('key-refused'),
-    );
+    expect(() => issueForCsr(id, request(keys, { publicKeyInfo: off }))).toThrow(code('key-refused'));
     const good = keys.publicKey.export({ format: 'der', type: 'spki' });
     const compressed = Buffer.concat([Buffer.of(2 + ((good.at(-1) ?? 0) & 1)), good.subarray(27, 59)]);
     const algorithm = good.subarray(2, 23);
     const csr = request(keys, { publicKeyInfo: sequence(algorithm, bitString(compressed)) });
-    expect(() => authority.issueForCsr(id, csr)).toThrow(code('key-refused'));
+    expect(() => issueForCsr(id, csr)).toThrow(code('key-refused'));
   });
 
   it("refuses a request that another key signed: nobody gets a certificate for somebody else's key", () => {
     const csr = request(p256(), { signer: p256().privateKey });
-    expect(() => authority.issueForCsr(id, csr)).toThrow(code('csr-signature'));
+    expect(() => issueForCsr(id, csr)).toThrow(code('csr-signature'));
   });
 
   it('refuses a request of which any signed byte was changed', () => {
     const csr = request(p256());
     csr[10] = (csr[10] ?? 0) ^ 1;
-    expect(() => authority.issueForCsr(id, csr)).toThrow(expect.objectContaining({ name: 'AuthorityError' }));
+    expect(() => issueForCsr(id, csr)).toThrow(expect.objectContaining({ name: 'AuthorityError' }));
   });
 
   it('refuses SHA-1, and an algorithm of another kind of key', () => {
     const sha1 = request(p256(), { algorithm: '1.2.840.10045.4.1', digest: 'sha1' });
-    expect(() => authority.issueForCsr(id, sha1)).toThrow(code('csr-algorithm'));
-    expect(() => authority.issueForCsr(id, request(p256(), { algorithm: RSA_SHA256 }))).toThrow(
-      code('csr-algorithm'),
-    );
+    expect(() => issueForCsr(id, sha1)).toThrow(code('csr-algorithm'));
+    expect(() => issueForCsr(id, request(p256(), { algorithm: RSA_SHA256 }))).toThrow(code('csr-algorithm'));
   });
 
   it.each([
@@ -168,15 +174,89 @@ describe('Authority.issueForCsr', () => {
     ['17 KiB', Buffer.alloc(17 * 1024, 0x30)],
     ['a megabyte of text', '-----BEGIN CERTIFICATE REQUEST-----\n'.padEnd(1 << 20, 'A')],
   ])('refuses %s', (_title, csr) => {
-    expect(() => authority.issueForCsr(id, csr)).toThrow(code('csr-malformed'));
+    expect(() => issueForCsr(id, csr)).toThrow(code('csr-malformed'));
   });
 
   it('refuses every cut of a request', () => {
     const csr = request(p256());
     for (let length = 0; length < csr.length; length += 1) {
-      expect(() => authority.issueForCsr(id, csr.subarray(0, length)), `${length} bytes`).toThrow(
+      expect(() => issueForCsr(id, csr.subarray(0, length)), `${length} bytes`).toThrow(
         code('csr-malformed'),
       );
     }
+  });
+});
+
+describe('Authority.issueForCsrs', () => {
+  const outcome = (result: IssuedChain | Error): string =>
+    result instanceof AuthorityError ? result.code : result instanceof Error ? result.message : result.id.uri;
+  const web = (csr: string | Uint8Array, ttlMs = 3_600_000): CsrRequest => ({ id, csr, ttlMs });
+
+  it('has for each its own certificate, in their order, and for none nothing', () => {
+    const keys = Array.from({ length: 20 }, p256);
+    const ids = keys.map((_, at) => SpiffeId.workload(td, 'shop', `app-${at}`));
+    const requests = keys.map((pair, at) => ({
+      id: ids[at]!,
+      csr: request(pair),
+      ttlMs: 60_000 * (1 + (at % 3)),
+      holder: { podUid: `uid-${at}`, node: 'node-1' },
+    }));
+    const results = authority.issueForCsrs(requests).map(thrown);
+    expect(results).toHaveLength(20);
+    expect(new Set(results.map(({ serial }) => serial)).size).toBe(20);
+    results.forEach((issued, at) => {
+      expect(issued.id).toBe(ids[at]);
+      expect(issued.notAfterMs).toBe(NOW_MS + requests[at]!.ttlMs);
+      const leaf = new X509Certificate(issued.chain[0]!);
+      expect(leaf.checkPrivateKey(keys[at]!.privateKey)).toBe(true);
+      expect(leaf.subject).toContain(`uid-${at}\n`);
+      expect(verifySvid({ chain: issued.chain, bundles: () => authority.bundle, nowMs: NOW_MS }).uri).toBe(
+        ids[at]!.uri,
+      );
+    });
+    expect(authority.issueForCsrs([])).toEqual([]);
+  });
+
+  it('keeps what is wrong with one to that one, at whatever stage it shows', () => {
+    const off = p256().publicKey.export({ format: 'der', type: 'spki' });
+    off[off.length - 1] = (off.at(-1) ?? 0) ^ 1;
+    const other = SpiffeId.workload(TrustDomain.parse('other.example'), 'shop', 'web');
+    const unexpected = Object.defineProperty(web(''), 'csr', {
+      get: () => {
+        throw new TypeError('not foreseen');
+      },
+    });
+    const good = (): CsrRequest => web(request(p256()));
+    const results = authority.issueForCsrs([
+      ...[
+        good(),
+        web('hello'),
+        good(),
+        { ...good(), id: other },
+        web(request(p256(), { publicKeyInfo: off })),
+      ],
+      ...[
+        good(),
+        web(request(p256(), { signer: p256().privateKey })),
+        web(request(p256(), { algorithm: RSA_SHA256 })),
+      ],
+      ...[unexpected, { ...good(), holder: { podUid: 'a b', node: '' } }, web(request(p256()), 1), good()],
+    ]);
+    expect(results.map(outcome)).toEqual([
+      ...[id.uri, 'csr-malformed', id.uri, 'id-foreign', 'key-refused'],
+      ...[id.uri, 'csr-signature', 'csr-algorithm'],
+      ...['not foreseen', 'name-invalid', 'ttl-invalid', id.uri],
+    ]);
+  });
+
+  it('says to all that it signs nothing, while it does not', async () => {
+    const store = memoryKeyStore();
+    const options = { store, trustDomain: td, nowMs: () => NOW_MS, svidTtlMs: 3_600_000 };
+    const own = await Authority.open(options);
+    const three = [1, 2, 3].map(() => web(request(p256())));
+    own.suspend('the root is gone');
+    expect(own.issueForCsrs(three).map(outcome)).toEqual(Array(3).fill('suspended'));
+    own.close();
+    expect(own.issueForCsrs(three).map(outcome)).toEqual(Array(3).fill('closed'));
   });
 });

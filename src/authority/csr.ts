@@ -1,12 +1,26 @@
 import { createPublicKey, verify, type KeyObject } from 'node:crypto';
-import { DerReader, IdentityError, oidText, TAG, wholeBytes } from '../identity/index.ts';
+import { DerReader, IdentityError, TAG, wholeBytes } from '../identity/index.ts';
 import { AuthorityError } from './errors.ts';
 
-/** The one thing of a certificate request that counts: a key that its sender was seen to hold. */
-export interface ProvenKey {
-  /** DER SubjectPublicKeyInfo, canonical. */
+/** The one thing of a certificate request that counts, its key, and what is to prove that its sender holds it. */
+export interface ReadCsr {
+  /** DER SubjectPublicKeyInfo. These are views of the request. */
   readonly publicKeyInfo: Buffer;
   readonly publicKeyBits: Buffer;
+  /** DER CertificationRequestInfo. */
+  readonly signed: Buffer;
+  readonly signature: Buffer;
+  /** By which it says that it is signed; undefined: by none that is taken. */
+  readonly algorithm: { readonly key: KeyKind; readonly digest: string } | undefined;
+}
+
+type KeyKind = 'ec' | 'rsa';
+
+/** A key of a kind that is taken, in its canonical form. Nobody was seen to hold it yet. */
+export interface ReadKey {
+  readonly csr: ReadCsr;
+  readonly key: KeyObject;
+  readonly kind: KeyKind;
 }
 
 /** Bytes of a request; the largest honest one (RSA 4096) is below 2 KiB. */
@@ -14,15 +28,15 @@ const MAX_CSR_BYTES = 16 * 1024;
 const MIN_RSA_BITS = 2048;
 const MAX_RSA_BITS = 4096;
 
-/** Signature algorithms that prove possession, by OID (RFC 5758, RFC 4055). SHA-1 is not among them. */
-const ALGORITHMS: Readonly<Record<string, { readonly key: 'ec' | 'rsa'; readonly digest: string }>> = {
-  '1.2.840.10045.4.3.2': { key: 'ec', digest: 'sha256' },
-  '1.2.840.10045.4.3.3': { key: 'ec', digest: 'sha384' },
-  '1.2.840.10045.4.3.4': { key: 'ec', digest: 'sha512' },
-  '1.2.840.113549.1.1.11': { key: 'rsa', digest: 'sha256' },
-  '1.2.840.113549.1.1.12': { key: 'rsa', digest: 'sha384' },
-  '1.2.840.113549.1.1.13': { key: 'rsa', digest: 'sha512' },
-};
+/** Signature algorithms that prove possession (RFC 5758, RFC 4055), by the content of their OID. SHA-1 is not among them. */
+const ALGORITHMS: ReadonlyMap<string, NonNullable<ReadCsr['algorithm']>> = new Map([
+  ['2a8648ce3d040302', { key: 'ec', digest: 'sha256' }],
+  ['2a8648ce3d040303', { key: 'ec', digest: 'sha384' }],
+  ['2a8648ce3d040304', { key: 'ec', digest: 'sha512' }],
+  ['2a864886f70d01010b', { key: 'rsa', digest: 'sha256' }],
+  ['2a864886f70d01010c', { key: 'rsa', digest: 'sha384' }],
+  ['2a864886f70d01010d', { key: 'rsa', digest: 'sha512' }],
+]);
 
 /** SubjectPublicKeyInfo prefixes of the curves taken, uncompressed point: no other spelling of them is. */
 const CURVES = [
@@ -39,18 +53,56 @@ const CURVES = [
 ] as const;
 
 /**
- * Reads a PKCS#10 request (RFC 2986) and verifies that its sender holds the key. Subject, names and extensions
- * that it asks for are not looked at: what is signed is what attestation proved.
+ * Reads a PKCS#10 request (RFC 2986). Subject, names and extensions that it asks for are not looked at: what is signed
+ * is what attestation proved.
  * @param csr PEM text with one block, or DER
- * @throws AuthorityError `csr-malformed`, `csr-algorithm`, `csr-signature`, `key-refused`
+ * @throws AuthorityError `csr-malformed`
  */
-export function readCsr(csr: string | Uint8Array): ProvenKey {
+export function readCsr(csr: string | Uint8Array): ReadCsr {
   try {
-    return verifyRequest(typeof csr === 'string' ? fromPem(csr) : csr);
+    return readRequest(typeof csr === 'string' ? fromPem(csr) : csr);
   } catch (error) {
     if (!(error instanceof IdentityError)) throw error;
     throw new AuthorityError('csr-malformed', error.message, { cause: error });
   }
+}
+
+/** @throws AuthorityError `key-refused` */
+export function readKey(csr: ReadCsr): ReadKey {
+  const { publicKeyInfo } = csr;
+  if (CURVES.some((curve) => isOn(curve, publicKeyInfo))) {
+    return { csr, key: importKey(publicKeyInfo), kind: 'ec' };
+  }
+  const key = importKey(publicKeyInfo);
+  if (key.asymmetricKeyType === 'rsa') {
+    refuseWeakRsa(key, publicKeyInfo);
+    return { csr, key, kind: 'rsa' };
+  }
+  throw new AuthorityError(
+    'key-refused',
+    `The certificate request has a key of the kind ${key.asymmetricKeyType ?? 'unknown'} ${key.asymmetricKeyDetails?.namedCurve ?? ''}: ECDSA on ${CURVES.map(({ name }) => name).join(' or ')} (named curve, uncompressed), or RSA of ${MIN_RSA_BITS} to ${MAX_RSA_BITS} bits is allowed.`,
+  );
+}
+
+/**
+ * Verifies that the sender of a request holds its key.
+ * @throws AuthorityError `csr-algorithm`, `csr-signature`
+ */
+export function proveKey({ csr, key, kind }: ReadKey): ReadCsr {
+  const { algorithm } = csr;
+  if (algorithm?.key !== kind) {
+    throw new AuthorityError(
+      'csr-algorithm',
+      'The certificate request is signed by an algorithm that is not taken: use ECDSA or RSA (PKCS#1) with SHA-256, SHA-384 or SHA-512.',
+    );
+  }
+  if (!verify(algorithm.digest, csr.signed, key, csr.signature)) {
+    throw new AuthorityError(
+      'csr-signature',
+      'The certificate request is not signed by the key it names: its sender did not prove that it holds the private key.',
+    );
+  }
+  return csr;
 }
 
 function fromPem(text: string): Buffer {
@@ -72,7 +124,7 @@ function fromPem(text: string): Buffer {
   return Buffer.from(body, 'base64');
 }
 
-function verifyRequest(der: Uint8Array): ProvenKey {
+function readRequest(der: Uint8Array): ReadCsr {
   if (der.length > MAX_CSR_BYTES) {
     throw new AuthorityError(
       'csr-malformed',
@@ -102,45 +154,30 @@ function verifyRequest(der: Uint8Array): ProvenKey {
   );
   keyReader.end('its key');
 
-  const key = readKey(publicKeyInfo);
-  const known = ALGORITHMS[oidText(algorithm.content)];
-  if (known === undefined || known.key !== key.asymmetricKeyType) {
-    throw new AuthorityError(
-      'csr-algorithm',
-      'The certificate request is signed by an algorithm that is not taken: use ECDSA or RSA (PKCS#1) with SHA-256, SHA-384 or SHA-512.',
-    );
-  }
-  if (!verify(known.digest, info.raw, key, signature)) {
-    throw new AuthorityError(
-      'csr-signature',
-      'The certificate request is not signed by the key it names: its sender did not prove that it holds the private key.',
-    );
-  }
-  return { publicKeyInfo: Buffer.from(publicKeyInfo), publicKeyBits: Buffer.from(publicKeyBits) };
+  return {
+    publicKeyInfo,
+    publicKeyBits,
+    signed: info.raw,
+    signature,
+    algorithm: ALGORITHMS.get(algorithm.content.toString('hex')),
+  };
 }
 
-function readKey(publicKeyInfo: Buffer): KeyObject {
-  let key: KeyObject;
+function isOn({ prefix, size }: (typeof CURVES)[number], publicKeyInfo: Buffer): boolean {
+  return (
+    publicKeyInfo.length === size && publicKeyInfo.compare(prefix, 0, prefix.length, 0, prefix.length) === 0
+  );
+}
+
+/** Checks that a point is on its curve, too. */
+function importKey(publicKeyInfo: Buffer): KeyObject {
   try {
-    key = createPublicKey({ key: publicKeyInfo, format: 'der', type: 'spki' });
+    return createPublicKey({ key: publicKeyInfo, format: 'der', type: 'spki' });
   } catch (cause) {
     throw new AuthorityError('key-refused', 'The public key of the certificate request is not a valid key.', {
       cause,
     });
   }
-  if (key.asymmetricKeyType === 'rsa') refuseWeakRsa(key, publicKeyInfo);
-  else if (
-    !CURVES.some(
-      ({ prefix, size }) =>
-        publicKeyInfo.length === size && publicKeyInfo.subarray(0, prefix.length).equals(prefix),
-    )
-  ) {
-    throw new AuthorityError(
-      'key-refused',
-      `The certificate request has a key of the kind ${key.asymmetricKeyType ?? 'unknown'} ${key.asymmetricKeyDetails?.namedCurve ?? ''}: ECDSA on ${CURVES.map(({ name }) => name).join(' or ')} (named curve, uncompressed), or RSA of ${MIN_RSA_BITS} to ${MAX_RSA_BITS} bits is allowed.`,
-    );
-  }
-  return key;
 }
 
 function refuseWeakRsa(key: KeyObject, publicKeyInfo: Buffer): void {

@@ -1,4 +1,4 @@
-export { Authority, type SignerDescription } from './authority.ts';
+export { Authority, type CsrRequest, type SignerDescription } from './authority.ts';
 export { directoryKeyStore } from './directory-key-store.ts';
 export { AuthorityError, type AuthorityErrorCode } from './errors.ts';
 export { memoryKeyStore, type KeyStore, type StoredAuthority, type StoredRoot } from './key-store.ts';

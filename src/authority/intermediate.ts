@@ -7,7 +7,7 @@ import {
   signingSubject,
   type SigningCertificateFields,
 } from './certificate.ts';
-import { generateKeyPair, publicKeyInfo, randomSerial, type KeyPair } from './keys.ts';
+import { generateKeyPair, publicKeyInfo, randomSerial } from './keys.ts';
 import { pemBlock } from './pem.ts';
 import { BACKDATE_MS, type Root } from './root.ts';
 import { LeafTemplate } from './template.ts';
@@ -27,7 +27,7 @@ export interface Intermediate {
 
 /** An intermediate that nobody has signed yet. */
 interface Draft {
-  readonly keys: KeyPair;
+  readonly keys: ReturnType<typeof generateKeyPair>;
   readonly fields: SigningCertificateFields;
   readonly replaceAtMs: number;
 }

@@ -1,8 +1,8 @@
-import { createPublicKey } from 'node:crypto';
+import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { afterEach, expect, it } from 'vitest';
 import { waitFor } from '../../test/harness/wait.ts';
 import { KeyPool } from './key-pool.ts';
-import { publicKeyInfo } from './keys.ts';
+import { privateKeyPem, publicKeyInfo } from './keys.ts';
 
 let pool: KeyPool;
 afterEach(() => pool.close());
@@ -25,9 +25,10 @@ it('hands out each key once, also more than it holds, and each is whole', async 
   await filled(3);
   const taken = Array.from({ length: 8 }, () => pool.take());
   expect(new Set(taken.map(({ secret }) => secret.toString('hex'))).size).toBe(8);
-  for (const { privateKey, point } of taken) {
+  for (const keys of taken) {
+    const privateKey = createPrivateKey(privateKeyPem(keys));
     const der = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
-    expect(publicKeyInfo(point)).toEqual(der);
+    expect(publicKeyInfo(keys.point)).toEqual(der);
   }
 });
 

@@ -1,5 +1,5 @@
-import { generateKeyPair as generateInThread, type KeyObject } from 'node:crypto';
-import { generateKeyPair, keyPairOf, type KeyPair } from './keys.ts';
+import { generateKeyPair, type webcrypto } from 'node:crypto';
+import { generateKeyNumbers, numbersOf, P256_AS_JWK, type KeyNumbers } from './keys.ts';
 
 /** Keys that are made at once, each in a thread of the process's pool: one core is left to those who wait. */
 const IN_FLIGHT = 1;
@@ -10,7 +10,7 @@ const IN_FLIGHT = 1;
  */
 export class KeyPool {
   readonly #size: number;
-  readonly #ready: KeyPair[] = [];
+  readonly #ready: KeyNumbers[] = [];
   #making = 0;
   #closed = false;
 
@@ -25,8 +25,8 @@ export class KeyPool {
     return this.#ready.length;
   }
 
-  take(): KeyPair {
-    const pair = this.#ready.pop() ?? generateKeyPair();
+  take(): KeyNumbers {
+    const pair = this.#ready.pop() ?? generateKeyNumbers();
     this.#fill();
     return pair;
   }
@@ -40,17 +40,15 @@ export class KeyPool {
   #fill(): void {
     while (!this.#closed && this.#making < IN_FLIGHT && this.#ready.length + this.#making < this.#size) {
       this.#making += 1;
-      generateInThread('ec', { namedCurve: 'P-256' }, (error, _publicKey, privateKey) =>
-        this.#made(error, privateKey),
-      );
+      generateKeyPair('ec', P256_AS_JWK, (error, _publicKey, privateKey) => this.#made(error, privateKey));
     }
   }
 
   /** One that could not be made is made by whoever needs it, who reports why it cannot be. */
-  #made(error: Error | null, privateKey: KeyObject): void {
+  #made(error: Error | null, privateKey: webcrypto.JsonWebKey): void {
     this.#making -= 1;
     if (this.#closed || error !== null) return;
-    this.#ready.push(keyPairOf(privateKey));
+    this.#ready.push(numbersOf(privateKey));
     this.#fill();
   }
 }

@@ -12,7 +12,7 @@ import {
 import { sequence, time } from './der.ts';
 import { AuthorityError } from './errors.ts';
 import { requestIntermediate, wholeSecond } from './intermediate.ts';
-import { generateKeyPair, publicKeyInfo, randomSerial } from './keys.ts';
+import { generateKeyNumbers, publicKeyInfo, randomSerial } from './keys.ts';
 import { namesExtension, subjectOf } from './names.ts';
 import { rootOf, type Root } from './root.ts';
 import {
@@ -239,7 +239,7 @@ async function probe(
   refuse: Refuse,
 ): Promise<void> {
   const signer = await requestIntermediate(root, trustDomain, nowMs, PROBE_MS);
-  const keys = generateKeyPair();
+  const keys = generateKeyNumbers();
   const id = SpiffeId.workload(trustDomain, 'countersign', 'probe');
   const leaf = signer.template.write({
     serial: randomSerial(),

@@ -74,11 +74,20 @@ export class LeafTemplate {
     return out;
   }
 
-  /** The signed certificate, as DER. */
+  /** A signed certificate, as DER. */
   write(fields: LeafFields): Buffer {
     const toBeSigned = this.toBeSigned(fields);
-    const { der, hash } = this.#algorithm;
-    const signature = sign(hash, toBeSigned, this.#issuer.privateKey);
+    return this.assemble(toBeSigned, this.sign(toBeSigned));
+  }
+
+  /** @param toBeSigned as `toBeSigned` writes it */
+  sign(toBeSigned: Buffer): Buffer {
+    return sign(this.#algorithm.hash, toBeSigned, this.#issuer.privateKey);
+  }
+
+  /** The certificate around both, as DER. */
+  assemble(toBeSigned: Buffer, signature: Buffer): Buffer {
+    const { der } = this.#algorithm;
     const length = toBeSigned.length + der.length + sizeOf(signature.length + 1);
     // A leaf is kept for its whole life; in the pool of small buffers it would keep 64 KiB alive.
     const out = Buffer.allocUnsafeSlow(sizeOf(length));

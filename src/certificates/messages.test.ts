@@ -1,6 +1,6 @@
 import protobuf from 'protobufjs';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { Authority, memoryKeyStore } from '../authority/index.ts';
+import { Authority, type IssuedChain, memoryKeyStore } from '../authority/index.ts';
 import { SpiffeId, TrustDomain } from '../identity/index.ts';
 import { requestReader, ResponseWriter } from './messages.ts';
 
@@ -57,11 +57,16 @@ describe('a response', () => {
     authority = await open();
     csr = (await import('../../test/bench/certificate-request.ts')).requestPem();
   });
+  const issueFor = (by: Authority): IssuedChain => {
+    const [issued] = by.issueForCsrs([{ id, csr }]);
+    if (issued === undefined || issued instanceof Error) throw issued;
+    return issued;
+  };
   const decoded = (bytes: Uint8Array): readonly string[] =>
     (responseType.decode(bytes) as unknown as { cert_chain: string[] }).cert_chain;
 
   it('is leaf, issuer, root: one block each', () => {
-    const issued = authority.issueForCsr(id, csr);
+    const issued = issueFor(authority);
     const chain = decoded(new ResponseWriter().write(issued, authority.bundle));
     expect(chain).toHaveLength(3);
     expect(chain.slice(0, 2).join('')).toBe(issued.chainPem);
@@ -73,7 +78,7 @@ describe('a response', () => {
 
   it('has all roots in its last element, from the moment at which they are trusted', async () => {
     const writer = new ResponseWriter();
-    const issued = authority.issueForCsr(id, csr);
+    const issued = issueFor(authority);
     expect(decoded(writer.write(issued, authority.bundle))).toHaveLength(3);
     const [other] = (await open()).bundle.x509Authorities;
     await authority.setRoots([other!]);
@@ -87,7 +92,7 @@ describe('a response', () => {
     const writer = new ResponseWriter();
     const other = await open();
     for (const each of [authority, other, authority]) {
-      const issued = each.issueForCsr(id, csr);
+      const issued = issueFor(each);
       expect(decoded(writer.write(issued, each.bundle)).join('')).toBe(issued.chainPem + each.bundle.toPem());
     }
   });

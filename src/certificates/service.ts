@@ -1,39 +1,23 @@
 import { status } from '@grpc/grpc-js';
-import type * as grpc from '@grpc/grpc-js';
 import { AuthorityError, type IssuedChain } from '../authority/index.ts';
 import type { ProvenWorkload, Verdict } from '../attestation/index.ts';
+import { Cohorts } from './cohorts.ts';
 import { RequestError } from './errors.ts';
 import { requestReader, ResponseWriter, type ReadRequest } from './messages.ts';
-import type { CertificateServiceOptions } from './types.ts';
+import type {
+  CertificateAnswer,
+  CertificateCall,
+  CertificateServiceOptions,
+  CertificateStatus,
+  Issuance,
+  RequestRefusal,
+  SigningRequest,
+} from './types.ts';
 import { ToldBundles } from './told-bundles.ts';
 import { grantedMs } from './validity.ts';
 
-/** `istio.v1.auth.IstioCertificateService`, for a grpc-js server. */
-export interface CertificateService {
-  readonly name: string;
-  readonly definition: grpc.ServiceDefinition;
-  readonly implementation: grpc.UntypedServiceImplementation;
-  /**
-   * When the last certificate ends that was given out with another bundle than the present one, ms since the epoch; 0:
-   * none was, as far as this process knows. Until then its holder may not know the present roots, and nothing tells.
-   */
-  unawareUntilMs(): number;
-}
-
-type BytesCall = grpc.ServerUnaryCall<Buffer, Buffer>;
-type Answer = Partial<grpc.StatusObject>;
-
-const NAME = 'istio.v1.auth.IstioCertificateService';
-const METHOD = 'CreateCertificate';
-const UNDECIDED: Answer = {
-  code: status.UNAVAILABLE,
-  details: 'the caller could not be verified now; try again',
-};
-const UNSIGNED: Answer = {
-  code: status.UNAVAILABLE,
-  details: 'no certificate can be signed now; try again',
-};
-const GONE: Answer = { code: status.CANCELLED, details: 'the client went away' };
+/** Of `CreateCertificate`, its only method. */
+export const CERTIFICATE_PATH = '/istio.v1.auth.IstioCertificateService/CreateCertificate';
 
 /** What the authority refuses because of what the request holds. Everything else is its own trouble. */
 const CALLERS_FAULT: ReadonlySet<string> = new Set([
@@ -43,67 +27,78 @@ const CALLERS_FAULT: ReadonlySet<string> = new Set([
   'key-refused',
 ]);
 
-/** A caller proves itself, and its request; then the authority signs for what attestation proved, and nothing else. */
-export function certificateService(options: CertificateServiceOptions): CertificateService {
-  const server = new CertificateServer(options);
-  // The bytes as they are: nothing of them is read before the caller is proven.
-  const same = (bytes: Buffer): Buffer => bytes;
-  return {
-    name: NAME,
-    definition: {
-      [METHOD]: {
-        path: `/${NAME}/${METHOD}`,
-        requestStream: false,
-        responseStream: false,
-        requestSerialize: same,
-        requestDeserialize: same,
-        responseSerialize: same,
-        responseDeserialize: same,
-      },
-    },
-    unawareUntilMs: () => server.unawareUntilMs(),
-    implementation: {
-      [METHOD]: (call: BytesCall, callback: grpc.sendUnaryData<Buffer>): void => {
-        void server.answer(call, callback);
-      },
-    },
-  };
+const GONE: CertificateStatus = { code: status.CANCELLED, details: 'the client went away' };
+
+type Done = (answer: CertificateAnswer) => void;
+
+/** A call whose sender is proven, and waits for the end of the turn. */
+interface ProvenCall {
+  readonly call: CertificateCall;
+  readonly done: Done;
+  readonly workload: ProvenWorkload;
+  readonly provenAt: number;
 }
 
-class CertificateServer {
+/** How far a proven call has come. An Error: its sender gets no certificate. */
+interface Step<T> {
+  readonly proven: ProvenCall;
+  readonly result: T | Error;
+}
+
+interface Written {
+  readonly message: Buffer;
+  readonly issuance: Issuance;
+}
+
+/**
+ * `istio.v1.auth.IstioCertificateService`, on whatever server. A caller proves itself, then its request; then the
+ * authority signs for what attestation proved, and nothing else. Proven calls of one turn of the event loop are signed
+ * together.
+ */
+export class CertificateService {
   readonly #options: CertificateServiceOptions;
   readonly #read: ReadRequest;
   readonly #writer = new ResponseWriter();
   readonly #told = new ToldBundles();
+  readonly #proven = new Cohorts<ProvenCall>((cohort) => this.#serve(cohort));
 
   constructor(options: CertificateServiceOptions) {
     this.#options = options;
     this.#read = requestReader(options.root);
   }
 
+  /**
+   * When the last certificate ends that was given out with another bundle than the present one, ms since the epoch; 0:
+   * none was, as far as this process knows. Until then its holder may not know the present roots, and nothing tells.
+   */
   unawareUntilMs(): number {
     return this.#told.othersEndMs(this.#options.bundle());
   }
 
+  /** Never throws. @param done called once */
+  answer(call: CertificateCall, done: Done): void {
+    void this.#prove(call, done);
+  }
+
   /** Never rejects. */
-  async answer(call: BytesCall, callback: grpc.sendUnaryData<Buffer>): Promise<void> {
-    const { observer, rate, statusOf } = this.#options;
+  async #prove(call: CertificateCall, done: Done): Promise<void> {
+    const { attest, observer, rate, statusOf, ticks } = this.#options;
     let verdict: Verdict;
-    const credentials = this.#options.credentialsOf(call.metadata, call.getPeer());
     try {
-      verdict = await this.#options.attest(credentials);
+      verdict = await attest(call.credentials);
     } catch (error) {
       observer.failed(error);
-      callback(UNDECIDED);
+      const message = 'the caller could not be verified now; try again';
+      this.#tell(done, statusOf({ code: 'UNAVAILABLE', message }));
       return;
     }
     if (!verdict.ok) {
       const { code, publicMessage: message, retryAfterMs } = verdict.refusal;
-      callback(statusOf({ code, message, retryAfterMs }));
+      this.#tell(done, statusOf({ code, message, retryAfterMs }));
       return;
     }
-    if (call.cancelled) {
-      callback(GONE);
+    if (call.cancelled()) {
+      this.#tell(done, GONE);
       return;
     }
     const { workload } = verdict;
@@ -111,44 +106,108 @@ class CertificateServer {
     if (retryAfterMs > 0) {
       const message = 'this pod asks for certificates too often; keep the one that it has';
       observer.refused(workload, { field: 'rate', detail: message });
-      callback(statusOf({ code: 'RESOURCE_EXHAUSTED', message, retryAfterMs }));
+      this.#tell(done, statusOf({ code: 'RESOURCE_EXHAUSTED', message, retryAfterMs }));
       return;
     }
-    let response: Buffer;
-    let issued: IssuedChain;
-    try {
-      issued = this.#issue(workload, call.request);
-      const bundle = this.#options.bundle();
-      response = this.#writer.write(issued, bundle);
-      this.#told.add(bundle, issued.notAfterMs);
-    } catch (error) {
-      callback(this.#refuse(workload, error));
-      return;
-    }
-    observer.issued(workload, issued, credentials.peerAddress);
-    callback(null, response);
+    this.#proven.add({ call, done, workload, provenAt: ticks() });
   }
 
-  /** @throws RequestError; AuthorityError that is not the caller's fault */
-  #issue(workload: ProvenWorkload, bytes: Buffer): IssuedChain {
-    const { sign, validity } = this.#options;
-    const request = this.#read(bytes);
-    const ttlMs = grantedMs(request.validity, validity);
-    try {
-      return sign(workload, request.csr, ttlMs);
-    } catch (error) {
-      if (!(error instanceof AuthorityError) || !CALLERS_FAULT.has(error.code)) throw error;
-      throw new RequestError('csr', error.message, { cause: error });
-    }
+  /** Each stage for all before the next one begins: the processor's caches then hold what it needs. */
+  #serve(cohort: readonly ProvenCall[]): void {
+    const present = cohort.filter((proven) => this.#isPresent(proven));
+    const requests = present.map((proven) => step(proven, () => this.#requestOf(proven)));
+    const written = this.#sign(requests).map(({ proven, result }) =>
+      result instanceof Error ? { proven, result } : step(proven, () => this.#write(proven, result)),
+    );
+    const issuances = valuesOf(written).map(({ issuance }) => issuance);
+    // Whoever is answered stands in the audit log already.
+    if (issuances.length > 0) this.#options.observer.issued(issuances);
+    const answers = written.map(({ proven, result }) => ({
+      done: proven.done,
+      answer: result instanceof Error ? this.#refuse(proven.workload, result) : { message: result.message },
+    }));
+    for (const { done, answer } of answers) this.#tell(done, answer);
   }
 
-  #refuse(workload: ProvenWorkload, error: unknown): Answer {
-    const { observer } = this.#options;
-    if (!(error instanceof RequestError)) {
+  #isPresent({ call, done }: ProvenCall): boolean {
+    if (!call.cancelled()) return true;
+    this.#tell(done, GONE);
+    return false;
+  }
+
+  /** @throws RequestError */
+  #requestOf({ call, workload }: ProvenCall): SigningRequest {
+    const { csr, validity } = this.#read(call.message);
+    return { workload, csr, ttlMs: grantedMs(validity, this.#options.validity) };
+  }
+
+  #sign(steps: readonly Step<SigningRequest>[]): readonly Step<IssuedChain>[] {
+    const requests = valuesOf(steps);
+    let signed: readonly (IssuedChain | Error)[] | Error;
+    try {
+      signed = requests.length === 0 ? [] : this.#options.sign(requests);
+    } catch (error) {
+      signed = asError(error);
+    }
+    let at = 0;
+    return steps.map(({ proven, result }) => {
+      if (result instanceof Error) return { proven, result };
+      const one = signed instanceof Error ? signed : signed[at];
+      at += 1;
+      return { proven, result: one ?? new TypeError('The signer left a request out.') };
+    });
+  }
+
+  #write({ call, workload, provenAt }: ProvenCall, issued: IssuedChain): Written {
+    const bundle = this.#options.bundle();
+    const message = this.#writer.write(issued, bundle);
+    this.#told.add(bundle, issued.notAfterMs);
+    const { peerAddress } = call.credentials;
+    return { message, issuance: { workload, issued, peerAddress, tookMs: this.#options.ticks() - provenAt } };
+  }
+
+  #refuse(workload: ProvenWorkload, error: Error): CertificateStatus {
+    const { observer, statusOf } = this.#options;
+    const refusal = refusalOf(error);
+    if (refusal === undefined) {
       observer.failed(error);
-      return UNSIGNED;
+      return statusOf({ code: 'UNAVAILABLE', message: 'no certificate can be signed now; try again' });
     }
-    observer.refused(workload, error);
-    return { code: status.INVALID_ARGUMENT, details: error.message };
+    observer.refused(workload, refusal);
+    return statusOf({ code: 'INVALID_ARGUMENT', message: refusal.detail });
   }
+
+  /** What one transport throws is not to cost the others their answers. */
+  #tell(done: Done, answer: CertificateAnswer): void {
+    try {
+      done(answer);
+    } catch (error) {
+      this.#options.observer.failed(error);
+    }
+  }
+}
+
+function step<T>(proven: ProvenCall, act: () => T): Step<T> {
+  try {
+    return { proven, result: act() };
+  } catch (error) {
+    return { proven, result: asError(error) };
+  }
+}
+
+function valuesOf<T>(steps: readonly Step<T>[]): T[] {
+  const values: T[] = [];
+  for (const { result } of steps) if (!(result instanceof Error)) values.push(result);
+  return values;
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error), { cause: error });
+}
+
+/** @returns undefined: it is not the caller's fault */
+function refusalOf(error: Error): RequestRefusal | undefined {
+  if (error instanceof RequestError) return error;
+  const isTheirs = error instanceof AuthorityError && CALLERS_FAULT.has(error.code);
+  return isTheirs ? { field: 'csr', detail: error.message } : undefined;
 }

@@ -24,9 +24,47 @@ export interface Credentials {
   readonly peerAddress: string | undefined;
 }
 
+/** One call of `CreateCertificate`, whatever brought it. */
+export interface CertificateCall {
+  readonly credentials: Credentials;
+  /** An `IstioCertificateRequest`. Nothing of it is read before the caller is proven. */
+  readonly message: Buffer;
+  /** Whether its sender went away. */
+  cancelled(): boolean;
+}
+
+/** How a call ends: an `IstioCertificateResponse`, or a status. */
+export type CertificateAnswer = { readonly message: Buffer } | CertificateStatus;
+
+/** A status as gRPC says it. */
+export interface CertificateStatus {
+  readonly code: grpc.status;
+  readonly details: string;
+  /** Trailing metadata, ASCII. */
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** What the authority is asked for: a certificate for a proven workload. */
+export interface SigningRequest {
+  readonly workload: ProvenWorkload;
+  /** PEM. */
+  readonly csr: string;
+  readonly ttlMs: number;
+}
+
+/** A certificate that was written for a workload, and is about to leave. */
+export interface Issuance {
+  readonly workload: ProvenWorkload;
+  readonly issued: IssuedChain;
+  readonly peerAddress: string | undefined;
+  /** From when its caller was proven, ms. */
+  readonly tookMs: number;
+}
+
 /** What happened to requests, as data that flows back. Must not throw or block. */
 export interface CertificateObserver {
-  issued(workload: ProvenWorkload, issued: IssuedChain, peerAddress: string | undefined): void;
+  /** Those that are answered together, in order of arrival; before any of them is. */
+  issued(issuances: readonly Issuance[]): void;
   /** As often as the caller asks: bound what you write. */
   refused(workload: ProvenWorkload, refusal: RequestRefusal): void;
   /** The proof could not be decided, or the authority cannot sign; the caller is told to try again. */
@@ -35,7 +73,12 @@ export interface CertificateObserver {
 
 /** What a caller is told who gets nothing. */
 export interface SaidRefusal {
-  readonly code: 'UNAUTHENTICATED' | 'PERMISSION_DENIED' | 'UNAVAILABLE' | 'RESOURCE_EXHAUSTED';
+  readonly code:
+    | 'UNAUTHENTICATED'
+    | 'PERMISSION_DENIED'
+    | 'UNAVAILABLE'
+    | 'RESOURCE_EXHAUSTED'
+    | 'INVALID_ARGUMENT';
   readonly message: string;
   /** When to come back, ms from now; absent: as it likes. */
   readonly retryAfterMs?: number | undefined;
@@ -44,16 +87,16 @@ export interface SaidRefusal {
 export interface CertificateServiceOptions {
   /** Has `istio.v1.auth`, field names kept as in the proto file. */
   readonly root: protobuf.Root;
-  /** @param peer as grpc-js writes it */
-  readonly credentialsOf: (metadata: grpc.Metadata, peer: string) => Credentials;
   /** Proves the caller, before anything of its message is read; tells of refusals itself. */
   readonly attest: (credentials: Credentials) => Promise<Verdict>;
   readonly bundle: () => TrustBundle;
-  /** @throws AuthorityError as `Authority.issueForCsr` */
-  readonly sign: (workload: ProvenWorkload, csr: string, ttlMs: number) => IssuedChain;
+  /** As `Authority.issueForCsrs`: what one fails by is in its place. */
+  readonly sign: (requests: readonly SigningRequest[]) => readonly (IssuedChain | Error)[];
   readonly validity: ValidityBounds;
   readonly rate: RequestRate;
   /** How a refusal is said in gRPC. */
-  readonly statusOf: (refusal: SaidRefusal) => Partial<grpc.StatusObject>;
+  readonly statusOf: (refusal: SaidRefusal) => CertificateStatus;
+  /** Monotonic, ms. */
+  readonly ticks: () => number;
   readonly observer: CertificateObserver;
 }

@@ -1,4 +1,4 @@
-export { credentialsOf } from './credentials.ts';
+export { credentialsFrom, credentialsOf } from './credentials.ts';
 export { DiscoveryError } from './errors.ts';
 export type { DiscoveryErrorCode } from './errors.ts';
 export { discoveryCodec } from './codec.ts';
@@ -7,7 +7,7 @@ export type { DeltaDiscoveryRequest, DiscoveryRequest, NameError, Outgoing } fro
 export { discoveryServices } from './server.ts';
 export type { DiscoveryServices, DiscoveryOptions, DiscoveryService } from './server.ts';
 export type { After } from './lifetime.ts';
-export { statusOf } from './transport.ts';
+export { statusObject, statusOf, type GrpcStatus } from './status.ts';
 export type {
   AckEvent,
   Admission,

@@ -1,6 +1,7 @@
 import { constants } from 'node:http2';
-import * as grpc from '@grpc/grpc-js';
+import type * as grpc from '@grpc/grpc-js';
 import type { After } from './lifetime.ts';
+import { statusObject, statusOf } from './status.ts';
 import type { Transport } from './stream.ts';
 import type { StreamEnd } from './types.ts';
 
@@ -8,15 +9,6 @@ export type BytesCall = grpc.ServerDuplexStream<Buffer, Buffer>;
 
 /** How long an ended stream may take to deliver its status before it is reset. */
 const LINGER_MS = 5_000;
-
-/** An end as gRPC says it; when to come back is trailing metadata (gRPC A6, server pushback). */
-export function statusOf({ code, message, retryAfterMs }: StreamEnd): Partial<grpc.StatusObject> {
-  const said = { code: grpc.status[code], details: message };
-  if (retryAfterMs === undefined) return said;
-  const metadata = new grpc.Metadata();
-  metadata.set('grpc-retry-pushback-ms', String(retryAfterMs));
-  return { ...said, metadata };
-}
 
 /** A grpc-js call as the engine's sending side. */
 export class GrpcTransport implements Transport {
@@ -48,7 +40,7 @@ export class GrpcTransport implements Transport {
   }
 
   end(end: StreamEnd): void {
-    this.#finish(statusOf(end));
+    this.#finish(statusObject(statusOf(end)));
   }
 
   /** The client closed its side: so does the server, with OK. */

@@ -75,7 +75,10 @@ export function createMetrics(): Metrics {
       'issuance_wait_seconds',
       'Time that an SVID had to wait before it was made, of those that had to',
     ),
-    requestSeconds: histogram('request_seconds', 'Time to check a certificate request and sign for it'),
+    requestSeconds: histogram(
+      'request_seconds',
+      'From when the caller of a certificate request was proven until its certificate is written',
+    ),
     streams: gauge('xds_streams', 'Open xDS streams', 'method'),
     pushes: counter('xds_pushes_total', 'Responses sent', 'type'),
     pushedBytes: counter('xds_pushed_bytes_total', 'Bytes of responses sent', 'type'),

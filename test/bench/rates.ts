@@ -13,6 +13,8 @@ export interface Rounds {
   readonly roundMs: number;
   /** How often an operation is done between two looks at the clock: more often, the shorter it takes. */
   readonly batch?: number;
+  /** How many operations one call of the product is. Default 1. */
+  readonly perCall?: number;
 }
 
 /**
@@ -22,12 +24,15 @@ export interface Rounds {
 export function compareRates(
   limit: () => void,
   product: () => void,
-  { rounds, roundMs, batch = 16 }: Rounds,
+  { rounds, roundMs, batch = 16, perCall = 1 }: Rounds,
 ): RatePair {
   const pairs: { value: number; limit: number }[] = [];
   // The first round warms both up, and does not count.
   for (let round = 0; round <= rounds; round += 1) {
-    const pair = { limit: rate(limit, roundMs, batch), value: rate(product, roundMs, batch) };
+    const pair = {
+      limit: rate(limit, roundMs, batch),
+      value: rate(product, roundMs, Math.ceil(batch / perCall)) * perCall,
+    };
     if (round > 0) pairs.push(pair);
   }
   return {
