@@ -184,7 +184,7 @@ describe('the PEM of a request', () => {
 
   it('may not make the message larger than any may be', async () => {
     const { refusal } = await client.create(token, { csr: 'x'.repeat(70_000) });
-    expect(refusal).toMatch(/^RESOURCE_EXHAUSTED: .*65536/u);
+    expect(refusal).toMatch(/^RESOURCE_EXHAUSTED: .*65530/u);
   });
 });
 
