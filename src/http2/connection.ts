@@ -289,8 +289,9 @@ export class Connection implements FrameSink {
     const full = this.#streams.open.size >= MAX_CALLS || this.#running >= MAX_CALLS;
     if (handler === undefined || full || this.#draining) {
       this.#spend(COST.refused);
-      this.#reset(stream, ErrorCode.REFUSED_STREAM, ended);
+      // In this order: a client that sees the reset first repeats the call here, and perhaps never again.
       if (handler === undefined && !this.#draining) this.#goAway();
+      this.#reset(stream, ErrorCode.REFUSED_STREAM, ended);
       return;
     }
     this.#streams.lastTaken = stream;

@@ -24,10 +24,11 @@ export interface Outcome {
 
 /** An agent that asks for certificates over one connection. */
 export class CertificateClient {
-  readonly #client: grpc.Client;
+  /** Others may use it too. */
+  readonly client: grpc.Client;
 
   constructor(controlPlane: TestControlPlane) {
-    this.#client = new grpc.Client(...channel(controlPlane));
+    this.client = new grpc.Client(...channel(controlPlane));
   }
 
   async create(token: string | undefined, request: Request): Promise<Outcome> {
@@ -40,7 +41,7 @@ export class CertificateClient {
     if (token !== undefined) metadata.set('authorization', `Bearer ${token}`);
     const same = (bytes: Buffer): Buffer => bytes;
     return await new Promise((resolve) => {
-      this.#client.makeUnaryRequest(method, same, same, Buffer.from(message), metadata, (error, bytes) => {
+      this.client.makeUnaryRequest(method, same, same, Buffer.from(message), metadata, (error, bytes) => {
         if (error !== null) resolve({ chain: [], refusal: `${grpc.status[error.code]}: ${error.details}` });
         else {
           const { certChain } = responseType.decode(bytes ?? Buffer.alloc(0)) as unknown as {
@@ -53,6 +54,6 @@ export class CertificateClient {
   }
 
   close(): void {
-    this.#client.close();
+    this.client.close();
   }
 }
