@@ -25,6 +25,9 @@ export interface LeafFields {
   readonly subjectAltName: Buffer;
 }
 
+/** The subject key identifier up to its value, which is as long in all leaves. */
+const KEY_ID_HEAD = subjectKeyIdentifier(Buffer.alloc(20)).subarray(0, -20);
+
 /**
  * Writes the leaves of one issuer. What is the same in all of them is encoded once; a leaf is then a few copies
  * into one buffer and one signature.
@@ -47,8 +50,9 @@ export class LeafTemplate {
   /** The TBSCertificate (RFC 5280 section 4.1), as DER. */
   toBeSigned(fields: LeafFields): Buffer {
     const { serial, validity, subject, publicKeyInfo } = fields;
-    const keyId = subjectKeyIdentifier(keyIdOf(fields.publicKeyBits));
-    const extensionsLength = this.#extensions.length + keyId.length + fields.subjectAltName.length;
+    const keyId = keyIdOf(fields.publicKeyBits);
+    const extensionsLength =
+      this.#extensions.length + KEY_ID_HEAD.length + keyId.length + fields.subjectAltName.length;
     const wrapped = sizeOf(extensionsLength);
     const length =
       VERSION_3.length +
@@ -69,6 +73,7 @@ export class LeafTemplate {
     at = writeHeader(out, at, 0xa3, wrapped);
     at = writeHeader(out, at, 0x30, extensionsLength);
     at = put(out, at, this.#extensions);
+    at = put(out, at, KEY_ID_HEAD);
     at = put(out, at, keyId);
     put(out, at, fields.subjectAltName);
     return out;

@@ -27,63 +27,75 @@ export interface DerValue {
 export class DerReader {
   readonly #bytes: Buffer;
   readonly #what: string;
-  #at = 0;
+  #at: number;
+  readonly #end: number;
 
-  /** @param what names the input in errors. */
-  constructor(bytes: Uint8Array, what: string) {
-    this.#bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  /**
+   * @param what names the input in errors.
+   * @param start where to begin in `bytes`, and `end` where they end for this reader
+   */
+  constructor(bytes: Uint8Array, what: string, start = 0, end: number = bytes.length) {
+    this.#bytes = Buffer.isBuffer(bytes)
+      ? bytes
+      : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#what = what;
+    this.#at = start;
+    this.#end = end;
   }
 
   get atEnd(): boolean {
-    return this.#at === this.#bytes.length;
+    return this.#at === this.#end;
   }
 
   /** The tag of the next value, or `undefined` at the end. */
   peek(): number | undefined {
-    return this.#bytes[this.#at];
+    return this.#at < this.#end ? this.#bytes[this.#at] : undefined;
   }
 
   /** @throws IdentityError `der-malformed` where the next value is missing, broken, or has another tag. */
   read(tag: number, part: string): DerValue {
-    const found = this.peek();
-    if (found === undefined) throw this.#malformed(`${part} is missing`);
-    if (found !== tag) throw this.#malformed(`${part} has the tag ${hex(found)}, not ${hex(tag)}`);
-    return this.#value(part);
+    const start = this.#at;
+    const contentStart = this.#pass(tag, part);
+    return new Value(this.#bytes, start, contentStart, this.#at);
   }
 
   /** The next value whatever its tag. */
   readAny(part: string): DerValue {
-    if (this.atEnd) throw this.#malformed(`${part} is missing`);
-    return this.#value(part);
+    const tag = this.peek();
+    if (tag === undefined) throw this.#malformed(`${part} is missing`);
+    return this.read(tag, part);
   }
 
   /** The next value if it has this tag. */
   readOptional(tag: number, part: string): DerValue | undefined {
-    return this.peek() === tag ? this.#value(part) : undefined;
+    return this.peek() === tag ? this.read(tag, part) : undefined;
   }
 
   /** A reader of what stands inside the next value. */
   enter(tag: number, part: string): DerReader {
-    return new DerReader(this.read(tag, part).content, this.#what);
+    const contentStart = this.#pass(tag, part);
+    return new DerReader(this.#bytes, this.#what, contentStart, this.#at);
   }
 
   /** @throws IdentityError `der-malformed` where something is left over. */
   end(part: string): void {
-    if (!this.atEnd) throw this.#malformed(`${this.#bytes.length - this.#at} bytes follow ${part}`);
+    if (!this.atEnd) throw this.#malformed(`${this.#end - this.#at} bytes follow ${part}`);
   }
 
-  #value(part: string): DerValue {
+  /** Goes behind the next value. @returns where its content begins */
+  #pass(tag: number, part: string): number {
     const start = this.#at;
-    const tag = this.#bytes[start];
+    const found = this.peek();
+    if (found === undefined) throw this.#malformed(`${part} is missing`);
+    if (found !== tag) throw this.#malformed(`${part} has the tag ${hex(found)}, not ${hex(tag)}`);
     const first = this.#bytes[start + 1];
-    if (tag === undefined || first === undefined) throw this.#malformed(`${part} is cut off`);
+    if (first === undefined || start + 2 > this.#end) throw this.#malformed(`${part} is cut off`);
     if ((tag & 0x1f) === 0x1f) throw this.#malformed(`${part} has a tag of several bytes`);
     let length = first;
     let contentStart = start + 2;
     if (first >= 0x80) {
       const count = first - 0x80;
-      if (count === 0 || count > 4 || contentStart + count > this.#bytes.length) {
+      if (count === 0 || count > 4 || contentStart + count > this.#end) {
         throw this.#malformed(`${part} has a length that is not DER`);
       }
       length = this.#bytes.readUIntBE(contentStart, count);
@@ -92,10 +104,9 @@ export class DerReader {
         throw this.#malformed(`${part} has a length that is not the shortest`);
       }
     }
-    const end = contentStart + length;
-    if (end > this.#bytes.length) throw this.#malformed(`${part} is cut off`);
-    this.#at = end;
-    return { tag, raw: this.#bytes.subarray(start, end), content: this.#bytes.subarray(contentStart, end) };
+    if (contentStart + length > this.#end) throw this.#malformed(`${part} is cut off`);
+    this.#at = contentStart + length;
+    return contentStart;
   }
 
   #malformed(finding: string): IdentityError {
@@ -103,12 +114,40 @@ export class DerReader {
   }
 }
 
+/** Of most values, neither form is asked for. */
+class Value implements DerValue {
+  readonly #bytes: Buffer;
+  readonly #start: number;
+  readonly #contentStart: number;
+  readonly #end: number;
+
+  constructor(bytes: Buffer, start: number, contentStart: number, end: number) {
+    this.#bytes = bytes;
+    this.#start = start;
+    this.#contentStart = contentStart;
+    this.#end = end;
+  }
+
+  get tag(): number {
+    return this.#bytes[this.#start] ?? 0;
+  }
+
+  get raw(): Buffer {
+    return this.#bytes.subarray(this.#start, this.#end);
+  }
+
+  get content(): Buffer {
+    return this.#bytes.subarray(this.#contentStart, this.#end);
+  }
+}
+
 /** The contents of a BIT STRING of whole bytes, as keys and signatures are. */
 export function wholeBytes(bits: DerValue, what: string): Buffer {
-  if (bits.content[0] !== 0) {
+  const { content } = bits;
+  if (content[0] !== 0) {
     throw new IdentityError('der-malformed', `The ${what} is not a BIT STRING of whole bytes.`);
   }
-  return bits.content.subarray(1);
+  return content.subarray(1);
 }
 
 /** The dotted text of an OBJECT IDENTIFIER's content. Arcs above 2^53 do not occur in what we read. */
