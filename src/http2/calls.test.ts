@@ -77,7 +77,7 @@ async function ask(
 
 /** Handlers whose calls wait for the test. */
 class Waiting {
-  readonly calls: { readonly request: UnaryRequest; answer(answer: UnaryAnswer): void }[] = [];
+  readonly calls: { readonly request: UnaryRequest; readonly answer: (answer: UnaryAnswer) => void }[] = [];
   #told: () => void = () => undefined;
   readonly handler: UnaryHandler = (asked, answer) => {
     this.calls.push({ request: asked, answer });
