@@ -248,6 +248,29 @@ describe("calls by node's HTTP/2 client", () => {
     expect((await Promise.all(more)).every(({ code }) => code === '0')).toBe(true);
   });
 
+  it('carry any header, as the client packs it', async () => {
+    const seen: (readonly string[])[] = [];
+    const { port } = await server(
+      served(({ authorization }, answer) => {
+        seen.push(authorization);
+        answer({ message: Buffer.alloc(0) });
+      }),
+    );
+    const session = node(port);
+    // Each printable character with each other, in all lengths.
+    const printable = String.fromCharCode(...Array.from({ length: 94 }, (_, index) => 0x21 + index));
+    const values = Array.from({ length: 188 }, (_, index) =>
+      Array.from(
+        { length: index + 1 },
+        (__, place) => printable[(place * (1 + (index % 93)) + index) % 94],
+      ).join(''),
+    );
+    for (const value of values) {
+      expect((await request(session, framed(Buffer.alloc(0)), { authorization: value })).code).toBe('0');
+    }
+    expect(seen).toEqual(values.map((value) => [value]));
+  });
+
   it('keep the headers in step when the table changes its size', async () => {
     const { port } = await server();
     const session = node(port, { settings: { headerTableSize: 0 } });
