@@ -99,6 +99,18 @@ describe('calls by grpc-js', () => {
     expect(connections).toHaveLength(1);
   });
 
+  it('are all answered where more come at once than are taken at a time', async () => {
+    const { port, connections } = await server(
+      served(({ message }, answer) => void setImmediate(() => answer({ message }))),
+    );
+    const client = grpcClient(port);
+    const outcomes = await Promise.all(
+      Array.from({ length: 60 }, async () => await ask(client, Buffer.from('x'))),
+    );
+    expect(outcomes.filter(({ error }) => error !== null)).toEqual([]);
+    expect(connections).toHaveLength(1);
+  });
+
   it('are answered with nothing, with little, and with the largest', async () => {
     const client = grpcClient((await server({ maxMessageBytes: 65_530 })).port);
     for (const length of [0, 1, 16_379, 16_380, 65_530]) {

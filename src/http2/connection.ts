@@ -43,6 +43,9 @@ export type ConnectionOptions = Pick<UnaryOptions, 'methods' | 'maxMessageBytes'
 
 /** Calls of one connection at a time. */
 export const MAX_CALLS = 16;
+/** Calls that are to be refused: as many as a client may have opened before it was told of fewer. */
+const MAX_REFUSED = 256;
+const ANY_STREAM: number = 2 ** 31 - 1;
 /** What a client may leave unread of our answers. */
 const MAX_UNSENT_BYTES = 262_144;
 /** A connection is asked whether it is alive after this long without a byte, and is gone this long after that. */
@@ -238,9 +241,13 @@ export class Connection implements FrameSink {
   }
 
   #dataOfNone(stream: number, bytes: number, last: boolean): void {
+    this.#incoming.release(bytes);
+    if (this.#streams.refused.delete(stream)) {
+      this.#reset(stream, ErrorCode.REFUSED_STREAM, last);
+      return;
+    }
     this.#mustHaveBeenLeft(stream);
     this.#spend(1);
-    this.#incoming.release(bytes);
     if (last) this.#streams.left.delete(stream);
   }
 
@@ -260,10 +267,12 @@ export class Connection implements FrameSink {
       return;
     }
     const call = this.#streams.open.get(stream);
-    if (call === undefined) this.#mustHaveBeenLeft(stream);
+    const refused = this.#streams.refused.delete(stream);
+    if (call === undefined && !refused) this.#mustHaveBeenLeft(stream);
     const trailers = new Trailers();
     this.#block.decode(this.#decoder, trailers);
-    if (call === undefined) {
+    if (refused) this.#reset(stream, ErrorCode.REFUSED_STREAM, ended);
+    else if (call === undefined) {
       this.#spend(COST.refused);
       if (ended) this.#streams.left.delete(stream);
     } else if (call.requestEnded) this.#drop(call, ErrorCode.STREAM_CLOSED);
@@ -289,8 +298,10 @@ export class Connection implements FrameSink {
     const full = this.#streams.open.size >= MAX_CALLS || this.#running >= MAX_CALLS;
     if (handler === undefined || full || this.#draining) {
       this.#spend(COST.refused);
-      this.#reset(stream, ErrorCode.REFUSED_STREAM, ended);
       if (handler === undefined && !this.#draining) this.#goAway();
+      if (ended || this.#streams.refused.size >= MAX_REFUSED) {
+        this.#reset(stream, ErrorCode.REFUSED_STREAM, ended);
+      } else this.#streams.refused.add(stream);
       return;
     }
     this.#streams.lastTaken = stream;
@@ -443,6 +454,7 @@ export class Connection implements FrameSink {
     const call = this.#streams.open.get(stream);
     if (call !== undefined) this.#remove(call);
     this.#streams.left.delete(stream);
+    this.#streams.refused.delete(stream);
   }
 
   /** @throws {ConnectionError} the stream was never opened */
@@ -464,9 +476,10 @@ export class Connection implements FrameSink {
     }
   }
 
+  /** First without saying which streams were taken, for some may be on their way (RFC 9113 section 6.8). */
   #goAway(): void {
     this.#draining = true;
-    this.#sender.put(goAwayFrame(this.#streams.lastTaken, ErrorCode.NO_ERROR));
+    this.#sender.put(goAwayFrame(ANY_STREAM, ErrorCode.NO_ERROR));
   }
 
   #fail(code: ErrorCode): void {
@@ -477,9 +490,11 @@ export class Connection implements FrameSink {
   }
 
   #endIfDone(): void {
-    if (!this.#draining || this.#over || this.#reading || this.#streams.open.size > 0) return;
+    const { open, refused, lastTaken } = this.#streams;
+    if (!this.#draining || this.#over || this.#reading || open.size + refused.size > 0) return;
     this.#over = true;
     this.#reader.stop();
+    this.#sender.put(goAwayFrame(lastTaken, ErrorCode.NO_ERROR));
     this.#flush();
     this.#wire.end();
   }

@@ -159,6 +159,31 @@ describe('a connection of somebody else', () => {
     expect(await ended).toMatchObject({ code: 0 });
   });
 
+  it('is a new one where a client of ours wants a stream, which is nothing to the client', async () => {
+    const server = await startServer(keys, { handOver: grpcServer() });
+    open.push(server);
+    const client = new Client(`${HOST}:${server.port}`, credentials.createSsl(Buffer.from(keys.ca)));
+    open.push(client);
+    const same = (bytes: Buffer): Buffer => bytes;
+    const answer = await new Promise((resolve, reject) => {
+      client.makeUnaryRequest(ECHO, same, same, Buffer.from('x'), (error, message) =>
+        error === null ? resolve(message) : reject(error),
+      );
+    });
+    expect(String(answer)).toBe('x');
+    const stream = client.makeBidiStreamRequest('/test.Streams/Talk', same, same);
+    const first = new Promise((resolve, reject) => {
+      stream.once('data', resolve);
+      stream.once('error', reject);
+    });
+    stream.write(Buffer.from('y'));
+    expect(String(await first)).toBe('re: y');
+    expect(server.connections).toHaveLength(2);
+    const ended = new Promise((resolve) => void stream.once('status', resolve));
+    stream.end();
+    await ended;
+  });
+
   it('is handed over once the acknowledgement came, also where the request was there before', async () => {
     const client = await raw(
       await port({ handOver: nodeServer() }),
