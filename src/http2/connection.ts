@@ -43,8 +43,6 @@ export type ConnectionOptions = Pick<UnaryOptions, 'methods' | 'maxMessageBytes'
 
 /** Calls of one connection at a time. */
 export const MAX_CALLS = 16;
-/** Calls that are to be refused: as many as a client may have opened before it was told of fewer. */
-const MAX_REFUSED = 256;
 const ANY_STREAM: number = 2 ** 31 - 1;
 /** What a client may leave unread of our answers. */
 const MAX_UNSENT_BYTES = 262_144;
@@ -242,10 +240,6 @@ export class Connection implements FrameSink {
 
   #dataOfNone(stream: number, bytes: number, last: boolean): void {
     this.#incoming.release(bytes);
-    if (this.#streams.refused.delete(stream)) {
-      this.#reset(stream, ErrorCode.REFUSED_STREAM, last);
-      return;
-    }
     this.#mustHaveBeenLeft(stream);
     this.#spend(1);
     if (last) this.#streams.left.delete(stream);
@@ -267,12 +261,10 @@ export class Connection implements FrameSink {
       return;
     }
     const call = this.#streams.open.get(stream);
-    const refused = this.#streams.refused.delete(stream);
-    if (call === undefined && !refused) this.#mustHaveBeenLeft(stream);
+    if (call === undefined) this.#mustHaveBeenLeft(stream);
     const trailers = new Trailers();
     this.#block.decode(this.#decoder, trailers);
-    if (refused) this.#reset(stream, ErrorCode.REFUSED_STREAM, ended);
-    else if (call === undefined) {
+    if (call === undefined) {
       this.#spend(COST.refused);
       if (ended) this.#streams.left.delete(stream);
     } else if (call.requestEnded) this.#drop(call, ErrorCode.STREAM_CLOSED);
@@ -298,10 +290,9 @@ export class Connection implements FrameSink {
     const full = this.#streams.open.size >= MAX_CALLS || this.#running >= MAX_CALLS;
     if (handler === undefined || full || this.#draining) {
       this.#spend(COST.refused);
+      // Said first, so that the client does not repeat the call on this connection.
       if (handler === undefined && !this.#draining) this.#goAway();
-      if (ended || this.#streams.refused.size >= MAX_REFUSED) {
-        this.#reset(stream, ErrorCode.REFUSED_STREAM, ended);
-      } else this.#streams.refused.add(stream);
+      this.#reset(stream, ErrorCode.REFUSED_STREAM, ended);
       return;
     }
     this.#streams.lastTaken = stream;
@@ -454,7 +445,6 @@ export class Connection implements FrameSink {
     const call = this.#streams.open.get(stream);
     if (call !== undefined) this.#remove(call);
     this.#streams.left.delete(stream);
-    this.#streams.refused.delete(stream);
   }
 
   /** @throws {ConnectionError} the stream was never opened */
@@ -490,8 +480,8 @@ export class Connection implements FrameSink {
   }
 
   #endIfDone(): void {
-    const { open, refused, lastTaken } = this.#streams;
-    if (!this.#draining || this.#over || this.#reading || open.size + refused.size > 0) return;
+    const { open, lastTaken } = this.#streams;
+    if (!this.#draining || this.#over || this.#reading || open.size > 0) return;
     this.#over = true;
     this.#reader.stop();
     this.#sender.put(goAwayFrame(lastTaken, ErrorCode.NO_ERROR));

@@ -8,11 +8,6 @@ export class Streams {
   readonly open: Map<number, Call> = new Map();
   /** Ended by us before the client ended its side: what it sent until it knew is let by. */
   readonly left: Set<number> = new Set();
-  /**
-   * To be refused once the first DATA came: grpc-js does not repeat a call that is refused while its message is still
-   * to be written, but fails it.
-   */
-  readonly refused: Set<number> = new Set();
   /** The highest that the client opened. */
   last = 0;
   /** The highest that was not refused. */
