@@ -101,7 +101,7 @@ describe('calls by grpc-js', () => {
 
   it('are all answered where more come at once than are taken at a time', async () => {
     const { port, connections } = await server(
-      served(({ message }, answer) => void setImmediate(() => answer({ message }))),
+      served(({ message }, answer) => void setTimeout(() => answer({ message }), 10)),
     );
     const client = grpcClient(port);
     const outcomes = await Promise.all(
