@@ -77,7 +77,7 @@ async function ask(
 
 /** Handlers whose calls wait for the test. */
 class Waiting {
-  readonly calls: { readonly request: UnaryRequest; answer(answer: UnaryAnswer): void }[] = [];
+  readonly calls: { readonly request: UnaryRequest; readonly answer: (answer: UnaryAnswer) => void }[] = [];
   #told: () => void = () => undefined;
   readonly handler: UnaryHandler = (asked, answer) => {
     this.calls.push({ request: asked, answer });
@@ -96,6 +96,18 @@ describe('calls by grpc-js', () => {
     const asked = Array.from({ length: 100 }, (_, index) => Buffer.from(`message ${index}`));
     const outcomes = await Promise.all(asked.map(async (message) => await ask(client, message)));
     expect(outcomes.map(({ message }) => message?.toString())).toEqual(asked.map(String));
+    expect(connections).toHaveLength(1);
+  });
+
+  it('are all answered where more come at once than are taken at a time', async () => {
+    const { port, connections } = await server(
+      served(({ message }, answer) => void setTimeout(() => answer({ message }), 10)),
+    );
+    const client = grpcClient(port);
+    const outcomes = await Promise.all(
+      Array.from({ length: 60 }, async () => await ask(client, Buffer.from('x'))),
+    );
+    expect(outcomes.filter(({ error }) => error !== null)).toEqual([]);
     expect(connections).toHaveLength(1);
   });
 
@@ -246,6 +258,29 @@ describe("calls by node's HTTP/2 client", () => {
       waiting.calls[index]!.answer({ message: Buffer.alloc(0) });
     }
     expect((await Promise.all(more)).every(({ code }) => code === '0')).toBe(true);
+  });
+
+  it('carry any header, as the client packs it', async () => {
+    const seen: (readonly string[])[] = [];
+    const { port } = await server(
+      served(({ authorization }, answer) => {
+        seen.push(authorization);
+        answer({ message: Buffer.alloc(0) });
+      }),
+    );
+    const session = node(port);
+    // Each printable character with each other, in all lengths.
+    const printable = String.fromCharCode(...Array.from({ length: 94 }, (_, index) => 0x21 + index));
+    const values = Array.from({ length: 188 }, (_, index) =>
+      Array.from(
+        { length: index + 1 },
+        (__, place) => printable[(place * (1 + (index % 93)) + index) % 94],
+      ).join(''),
+    );
+    for (const value of values) {
+      expect((await request(session, framed(Buffer.alloc(0)), { authorization: value })).code).toBe('0');
+    }
+    expect(seen).toEqual(values.map((value) => [value]));
   });
 
   it('keep the headers in step when the table changes its size', async () => {

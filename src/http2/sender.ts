@@ -19,7 +19,6 @@ const AROUND = DATA_AT + FRAME_HEADER + PREFIX_BYTES + FRAME_HEADER + STATUS_OK.
 export class Sender {
   #frames: Buffer[] = [];
   #window: number = INITIAL_WINDOW;
-  #maxFrame: number = MAX_FRAME;
   #tableWasShrunk = false;
   #tableIsEmpty = false;
   /** What a new stream's window is. */
@@ -35,10 +34,6 @@ export class Sender {
     if (frames.length === 0) return undefined;
     this.#frames = [];
     return frames.length === 1 ? frames[0] : Buffer.concat(frames);
-  }
-
-  maxFrame(bytes: number): void {
-    this.#maxFrame = bytes;
   }
 
   /** The client's decoder keeps less than it did. */
@@ -77,7 +72,7 @@ export class Sender {
   /** @returns whether all of it went; else the rest goes with {@link Sender.resume} */
   answer(call: Call, message: Buffer): boolean {
     const length = PREFIX_BYTES + message.length;
-    const fits = length <= this.#maxFrame && length <= this.#window && length <= call.window;
+    const fits = length <= MAX_FRAME && length <= this.#window && length <= call.window;
     if (fits && this.#tableWasShrunk === this.#tableIsEmpty) {
       this.#whole(call.stream, message, length);
       this.#window -= length;
@@ -97,7 +92,7 @@ export class Sender {
     for (;;) {
       const rest = call.unsent;
       if (rest === undefined) return true;
-      const length = Math.min(rest.length, this.#maxFrame, this.#window, call.window);
+      const length = Math.min(rest.length, MAX_FRAME, this.#window, call.window);
       if (length <= 0) return false;
       const frame = Buffer.allocUnsafe(FRAME_HEADER + length);
       rest.copy(frame, writeHeader(frame, 0, length, FrameType.DATA, 0, call.stream), 0, length);

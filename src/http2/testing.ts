@@ -117,7 +117,7 @@ export interface Response {
 export async function request(
   session: ClientHttp2Session,
   body: Buffer | undefined,
-  headers: Record<string, string | string[]> = {},
+  extra: Record<string, string | string[]> = {},
 ): Promise<Response> {
   return await new Promise((resolve) => {
     const stream = session.request({
@@ -125,7 +125,7 @@ export async function request(
       ':path': ECHO,
       'content-type': 'application/grpc',
       te: 'trailers',
-      ...headers,
+      ...extra,
     });
     const all: IncomingHttpHeaders = {};
     const pieces: Buffer[] = [];
@@ -183,6 +183,7 @@ export const CALL: readonly (readonly [string, string])[] = [
   [':method', 'POST'],
   [':scheme', 'https'],
   [':path', ECHO],
+  [':authority', HOST],
   ['content-type', 'application/grpc'],
   ['te', 'trailers'],
 ];
