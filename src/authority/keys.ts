@@ -1,4 +1,11 @@
-import { generateKeyPairSync, randomFillSync, type KeyObject, type webcrypto } from 'node:crypto';
+import {
+  createECDH,
+  generateKeyPairSync,
+  randomBytes,
+  randomFillSync,
+  type KeyObject,
+  type webcrypto,
+} from 'node:crypto';
 import { pemBlock } from './pem.ts';
 
 /** A P-256 key pair as its numbers. */
@@ -18,20 +25,35 @@ const PRIVATE_KEY_PREFIX = Buffer.from(
 );
 const PRIVATE_KEY_MIDDLE = Buffer.from('a144034200', 'hex');
 
+/** The order of P-256's base point (SP 800-186). */
+const ORDER = Buffer.from('ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551', 'hex');
+const ZERO = Buffer.alloc(32);
+
+/** Whether it is a private number of P-256: from 1, and below the order. */
+export function isPrivateNumber(secret: Buffer): boolean {
+  return secret.length === 32 && secret.compare(ZERO) > 0 && secret.compare(ORDER) < 0;
+}
+
 /**
- * How a key is asked for whose numbers alone are needed: as JWK. That is by far the cheapest way to them (the SPKI and
- * PKCS#8 encoders take as long as making the key), most of all where no key object is made in between; and OpenSSL
- * finds the curve faster by this name of it than as P-256.
+ * A key that is never used here, by rejection sampling (FIPS 186-5, A.2.2): a random number that is in range, and the
+ * point that OpenSSL multiplies from it. `generateKeyPairSync` does the same, and takes twice as long until its key
+ * object is exported: most of that are objects around the two numbers.
  */
+export function generateKeyNumbers(): KeyNumbers {
+  let secret = randomBytes(32);
+  // Once in 2^32.
+  while (!isPrivateNumber(secret)) secret = randomBytes(32);
+  // A new one each time: it keeps its key for as long as it lives.
+  const ecdh = createECDH('prime256v1');
+  ecdh.setPrivateKey(secret);
+  return { point: ecdh.getPublicKey(), secret };
+}
+
+/** How keys are asked for that other threads make: as JWK, by far the cheapest way from a key object to its numbers. */
 export const P256_AS_JWK = {
   namedCurve: 'prime256v1',
   privateKeyEncoding: { format: 'jwk' },
 } as const;
-
-/** A key that is never used here. */
-export function generateKeyNumbers(): KeyNumbers {
-  return numbersOf(generateKeyPairSync('ec', P256_AS_JWK).privateKey);
-}
 
 /** A key to sign with. */
 export function generateKeyPair(): KeyNumbers & { readonly privateKey: KeyObject } {
