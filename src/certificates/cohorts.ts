@@ -1,5 +1,7 @@
 /** Handled before the event loop turns again: others wait for at most so many. */
 export const COHORT_SIZE = 16;
+/** That wait, at most: some tenths of a second's work. Whoever comes then had better come back. */
+export const MOST_WAITING = 1_024;
 
 /**
  * Collects what comes within one turn of the event loop, and hands it on together at the turn's end, in the order in
@@ -15,11 +17,15 @@ export class Cohorts<T> {
     this.#handle = handle;
   }
 
-  add(item: T): void {
+  /** @returns false: too many wait */
+  add(item: T): boolean {
+    if (this.#waiting.length >= MOST_WAITING) return false;
     this.#waiting.push(item);
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    setImmediate(this.#turn);
+    if (!this.#scheduled) {
+      this.#scheduled = true;
+      setImmediate(this.#turn);
+    }
+    return true;
   }
 
   readonly #turn = (): void => {

@@ -6,7 +6,7 @@ import { Authority, AuthorityError, memoryKeyStore } from '../authority/index.ts
 import type { ProvenWorkload, Verdict } from '../attestation/index.ts';
 import { SpiffeId, TrustDomain } from '../identity/index.ts';
 import { statusOf } from '../discovery/index.ts';
-import { COHORT_SIZE } from './cohorts.ts';
+import { COHORT_SIZE, MOST_WAITING } from './cohorts.ts';
 import {
   CertificateService,
   type CertificateAnswer,
@@ -261,6 +261,20 @@ describe('calls of one turn', () => {
     ]);
     expect(log.filter((line) => line.startsWith('answer'))).toEqual(
       numbered(0, 2 * COHORT_SIZE + 1, (at) => `answer ${at} chain`),
+    );
+  });
+
+  it('are told to come back where too many wait already', async () => {
+    const { calls, log } = turn({ sign: (requests) => requests.map(() => new TypeError('not looked at')) });
+    const answers = await calls(...Array.from({ length: MOST_WAITING + 2 }, () => ({ csr: 'x' })));
+    const crowded = expect.objectContaining({
+      code: status.RESOURCE_EXHAUSTED,
+      metadata: { 'grpc-retry-pushback-ms': '1000' },
+    });
+    expect(answers.slice(-2)).toEqual([crowded, crowded]);
+    expect(answers.slice(0, -2)).not.toContainEqual(crowded);
+    expect(log.filter((line) => line.startsWith('refused'))).toEqual(
+      numbered(MOST_WAITING, MOST_WAITING + 2, (at) => `refused uid-${at} queue`),
     );
   });
 

@@ -27,6 +27,9 @@ const CALLERS_FAULT: ReadonlySet<string> = new Set([
   'key-refused',
 ]);
 
+/** When whoever found the queue full is to come back. */
+const CROWDED_MS = 1_000;
+
 const GONE: CertificateStatus = { code: status.CANCELLED, details: 'the client went away' };
 
 type Done = (answer: CertificateAnswer) => void;
@@ -109,7 +112,10 @@ export class CertificateService {
       this.#tell(done, statusOf({ code: 'RESOURCE_EXHAUSTED', message, retryAfterMs }));
       return;
     }
-    this.#proven.add({ call, done, workload, provenAt: ticks() });
+    if (this.#proven.add({ call, done, workload, provenAt: ticks() })) return;
+    const message = 'too many certificate requests wait; come back later';
+    observer.refused(workload, { field: 'queue', detail: message });
+    this.#tell(done, statusOf({ code: 'RESOURCE_EXHAUSTED', message, retryAfterMs: CROWDED_MS }));
   }
 
   /** Each stage for all before the next one begins: the processor's caches then hold what it needs. */

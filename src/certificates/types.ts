@@ -6,8 +6,8 @@ import type { TrustBundle } from '../identity/index.ts';
 import type { RequestRate } from './request-rate.ts';
 import type { ValidityBounds } from './validity.ts';
 
-/** A field of the request that was not taken; `rate`: one too many. */
-export type RefusedField = 'message' | 'csr' | 'validity' | 'metadata' | 'rate';
+/** A field of the request that was not taken; `rate`: one too many of this pod; `queue`: of all. */
+export type RefusedField = 'message' | 'csr' | 'validity' | 'metadata' | 'rate' | 'queue';
 
 /** Why a proven workload gets no certificate for what it sent. */
 export interface RequestRefusal {
