@@ -1,7 +1,7 @@
 import type { Reporter, TestModule } from 'vitest/node';
 
 /**
- * Names each test that passed only when it was tried again, and closes a run with one line that any CI can read:
+ * Names each test that passed only when it was tried again, with what was wrong first, and closes a run with one line that any CI can read:
  * `N passed, N failed`, alone and last.
  */
 export class SummaryReporter implements Reporter {
@@ -16,8 +16,10 @@ export class SummaryReporter implements Reporter {
       // Nor may a suite whose hooks failed: its tests are merely skipped.
       for (const suite of module.children.allSuites()) if (suite.errors().length > 0) failed += 1;
       for (const test of module.children.allTests()) {
-        const { state } = test.result();
-        if (test.diagnostic()?.flaky === true) again.push(`${module.relativeModuleId} > ${test.fullName}`);
+        const { state, errors } = test.result();
+        if (test.diagnostic()?.flaky === true) {
+          again.push(`${module.relativeModuleId} > ${test.fullName}: ${errors?.[0]?.message ?? 'no error'}`);
+        }
         if (state === 'passed') passed += 1;
         else if (state === 'failed') failed += 1;
         else skipped += 1;
