@@ -42,7 +42,7 @@ export type ConnectionOptions = Pick<UnaryOptions, 'methods' | 'maxMessageBytes'
 };
 
 /** Calls of one connection at a time. */
-export const MAX_CALLS = 16;
+const MAX_CALLS = 16;
 const ANY_STREAM: number = 2 ** 31 - 1;
 /** What a client may leave unread of our answers. */
 const MAX_UNSENT_BYTES = 262_144;
