@@ -61,7 +61,7 @@ export async function openAdmission(parts: AdmissionParts): Promise<void> {
   const server = await explainListen('--admission', listen, async () =>
     openAdmissionServer({
       ...listen,
-      credentials: certificate.first,
+      credentials: certificate.current,
       judge: (request) => judge(request, judges),
       onJudged: (request, judgement) => tell(request, judgement, witnesses, refusals),
       onError: (error) => log.error({ err: error }, 'a policy could not be judged; it was refused'),

@@ -75,7 +75,7 @@ function ownSvid(
       log.error({ err: error }, "the bundle endpoint's certificate could not be renewed; it is tried again"),
   });
   closers.push(() => certificate.close());
-  return { first: certificate.first, onRenewed: (listener) => certificate.onContext(listener) };
+  return { first: certificate.current, onRenewed: (listener) => certificate.onContext(listener) };
 }
 
 async function webCertificate(

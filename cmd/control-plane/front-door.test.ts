@@ -1,7 +1,7 @@
 import { once } from 'node:events';
-import { connect as connectTcp } from 'node:net';
+import { connect as connectTcp, Server } from 'node:net';
 import { connect, type ConnectionOptions, type TLSSocket } from 'node:tls';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Authority, memoryKeyStore } from '../../src/authority/index.ts';
 import { SpiffeId, TrustDomain } from '../../src/identity/index.ts';
 import { openFrontDoor, type FrontDoor } from './front-door.ts';
@@ -23,27 +23,34 @@ function context(): ServingContext {
 
 let replace: (next: ServingContext) => void;
 let door: FrontDoor;
+let failures: Error[];
 let inside: TLSSocket[];
 let outside: TLSSocket[];
-beforeEach(async () => {
-  inside = [];
-  outside = [];
+async function open(): Promise<FrontDoor> {
   const certificate: ServingCertificate = {
-    first: context(),
+    current: context(),
     onContext: (listener) => {
       replace = listener;
     },
     clockMoved: () => {},
     close: () => {},
   };
-  door = await openFrontDoor({
+  return await openFrontDoor({
     listen: { host: '127.0.0.1', port: 0 },
     certificate,
     onConnection: (socket) => {
       inside.push(socket);
       socket.resume();
     },
+    onError: (error) => failures.push(error),
   });
+}
+
+beforeEach(async () => {
+  failures = [];
+  inside = [];
+  outside = [];
+  door = await open();
 });
 afterEach(async () => {
   door.close();
@@ -132,12 +139,37 @@ describe('the front door', () => {
     await Promise.all(cut);
   });
 
+  it('lets in nobody who is shaking hands when it closes', async () => {
+    const begun = connectTcp(door.port, '127.0.0.1');
+    await once(begun, 'connect');
+    await enter();
+    await expect.poll(() => inside.length).toBe(1);
+    door.close();
+    expect(await ending(come({ socket: begun }))).toBe('closed');
+    expect(inside).toHaveLength(1);
+  });
+
+  it('goes on where the system cannot accept a connection', async () => {
+    const listen = vi.spyOn(Server.prototype, 'listen');
+    const other = await open();
+    const [listener] = listen.mock.contexts;
+    listen.mockRestore();
+    const failure = new Error('accept ENOMEM');
+    (listener as Server).emit('error', failure);
+    expect(failures).toEqual([failure]);
+    const socket = come({ port: other.port });
+    await once(socket, 'secureConnect');
+    socket.destroy();
+    other.close();
+  });
+
   it('says which flag to change where the port is taken', async () => {
     await expect(
       openFrontDoor({
         listen: { host: '127.0.0.1', port: door.port },
-        certificate: { first: context(), onContext: () => {}, clockMoved: () => {}, close: () => {} },
+        certificate: { current: context(), onContext: () => {}, clockMoved: () => {}, close: () => {} },
         onConnection: () => {},
+        onError: () => {},
       }),
     ).rejects.toThrow(/^--listen 127\.0\.0\.1:\d+ is in use by another process/u);
   });

@@ -7,7 +7,7 @@ import type { ServingCertificate } from './serving-certificate.ts';
 /** The port that everybody comes to: accepts, and does the TLS handshakes. */
 export interface FrontDoor {
   readonly port: number;
-  /** Lets nobody in any more; whoever is in stays. */
+  /** Lets nobody in any more, nor who is shaking hands; whoever is in stays. */
   close(): void;
   /** Resolves when everybody has left; whoever has not after that time is cut off. */
   emptied(withinMs: number): Promise<void>;
@@ -30,14 +30,17 @@ export async function openFrontDoor(options: {
   readonly listen: ListenAddress;
   readonly certificate: ServingCertificate;
   readonly onConnection: (socket: TLSSocket) => void;
+  /** The system could not accept a connection (no memory, no descriptors). The next one is tried. */
+  readonly onError: (error: Error) => void;
 }): Promise<FrontDoor> {
-  const { listen, certificate, onConnection } = options;
+  const { listen, certificate, onConnection, onError } = options;
   const connections = new Set<Socket>();
   const waiting: Socket[] = [];
   let turn: NodeJS.Immediate | undefined;
+  let closed = false;
 
   const tls = createTlsServer({
-    ...certificate.first,
+    ...certificate.current,
     ALPNProtocols: ['h2'],
     handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
   });
@@ -45,7 +48,7 @@ export async function openFrontDoor(options: {
   tls.on('secureConnection', (socket) => {
     // Whoever breaks off is no news: 'close' follows, and that is what is listened to.
     socket.on('error', () => socket.destroy());
-    if (socket.alpnProtocol === 'h2') onConnection(socket);
+    if (socket.alpnProtocol === 'h2' && !closed) onConnection(socket);
     else socket.destroy();
   });
 
@@ -68,7 +71,7 @@ export async function openFrontDoor(options: {
       new Promise<number>((resolve, reject) => {
         listener.once('error', reject);
         listener.listen({ host: listen.host, port: listen.port, backlog: BACKLOG }, () => {
-          listener.off('error', reject);
+          listener.off('error', reject).on('error', onError);
           const bound = listener.address();
           resolve(typeof bound === 'object' && bound !== null ? bound.port : listen.port);
         });
@@ -77,6 +80,7 @@ export async function openFrontDoor(options: {
   return {
     port,
     close: (): void => {
+      closed = true;
       listener.close();
       clearImmediate(turn);
       for (const socket of waiting.splice(0)) socket.destroy();

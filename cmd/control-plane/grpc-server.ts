@@ -31,6 +31,8 @@ export async function openGrpcServer(options: {
   readonly maxMessageBytes: number;
   /** Of the connections of calls: a handler threw. */
   readonly onError: (error: unknown) => void;
+  /** A connection could not be accepted. */
+  readonly onAcceptError: (error: Error) => void;
 }): Promise<GrpcServer> {
   const { listen, discovery, certificates, maxMessageBytes } = options;
   const server = new grpc.Server({
@@ -54,6 +56,7 @@ export async function openGrpcServer(options: {
   const door = await openFrontDoor({
     listen,
     certificate: options.certificate,
+    onError: options.onAcceptError,
     onConnection: (socket) => {
       const connection = serveUnary(socket, {
         methods,

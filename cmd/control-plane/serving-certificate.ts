@@ -28,7 +28,8 @@ export interface ServingOptions {
 
 /** A certificate of the control plane's own, from its own authority: renewed at half-life and when another root signs. */
 export interface ServingCertificate {
-  readonly first: ServingContext;
+  /** The one in force: whoever listens later than it was made reads a newer one here. */
+  readonly current: ServingContext;
   /** Called with each that follows. */
   onContext(listener: (context: ServingContext) => void): void;
   /** The clock was set, or time passed that no timer saw: what is due is renewed now. */
@@ -53,15 +54,15 @@ export function servingCertificate(options: ServingOptions): ServingCertificate 
     schedule(atMs);
   };
   const svid = issue();
-  const first = contextOf(svid, authority.crossChainPem);
+  let current = contextOf(svid, authority.crossChainPem);
   onRenewed(svid);
   renewAt(renewalTime(svid, Math.random));
 
   function renew(): void {
     try {
       const next = issue();
-      const context = contextOf(next, authority.crossChainPem);
-      for (const listener of listeners) listener(context);
+      current = contextOf(next, authority.crossChainPem);
+      for (const listener of listeners) listener(current);
       onRenewed(next);
       renewAt(renewalTime(next, Math.random));
     } catch (error) {
@@ -74,7 +75,9 @@ export function servingCertificate(options: ServingOptions): ServingCertificate 
     renew();
   });
   return {
-    first,
+    get current(): ServingContext {
+      return current;
+    },
     onContext: (listener) => void listeners.push(listener),
     clockMoved: (): void => {
       clearTimeout(timer);

@@ -317,6 +317,10 @@ async function wire(
     schema,
     maxMessageBytes: config.limits.maxMessageBytes,
     onError: (error) => log.error({ err: error }, 'a certificate call failed inside the control plane'),
+    onAcceptError: (error) =>
+      callers.tell('accept', 1, (leftOut) =>
+        log.error({ err: error, leftOut }, 'a connection could not be accepted; the next one is tried'),
+      ),
   });
   closers.push(() => server.stop());
   server.serve();

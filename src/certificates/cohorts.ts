@@ -17,15 +17,16 @@ export class Cohorts<T> {
     this.#handle = handle;
   }
 
-  /** @returns false: too many wait */
-  add(item: T): boolean {
-    if (this.#waiting.length >= MOST_WAITING) return false;
+  /** Too many wait for one more. */
+  get full(): boolean {
+    return this.#waiting.length >= MOST_WAITING;
+  }
+
+  add(item: T): void {
     this.#waiting.push(item);
-    if (!this.#scheduled) {
-      this.#scheduled = true;
-      setImmediate(this.#turn);
-    }
-    return true;
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(this.#turn);
   }
 
   readonly #turn = (): void => {

@@ -265,7 +265,11 @@ describe('calls of one turn', () => {
   });
 
   it('are told to come back where too many wait already', async () => {
-    const { calls, log } = turn({ sign: (requests) => requests.map(() => new TypeError('not looked at')) });
+    const rate = new RequestRate({ perMinute: 1, ticks: () => 0 });
+    const { calls, log } = turn({
+      rate,
+      sign: (requests) => requests.map(() => new TypeError('not looked at')),
+    });
     const answers = await calls(...Array.from({ length: MOST_WAITING + 2 }, () => ({ csr: 'x' })));
     const crowded = expect.objectContaining({
       code: status.RESOURCE_EXHAUSTED,
@@ -276,6 +280,8 @@ describe('calls of one turn', () => {
     expect(log.filter((line) => line.startsWith('refused'))).toEqual(
       numbered(MOST_WAITING, MOST_WAITING + 2, (at) => `refused uid-${at} queue`),
     );
+    // It was not counted as one of theirs.
+    expect(rate.take(`uid-${MOST_WAITING}`)).toBe(0);
   });
 
   it('have each its own fault', async () => {

@@ -105,6 +105,13 @@ export class CertificateService {
       return;
     }
     const { workload } = verdict;
+    // First, so that whoever is sent away has its allowance when it comes back.
+    if (this.#proven.full) {
+      const message = 'too many certificate requests wait; come back later';
+      observer.refused(workload, { field: 'queue', detail: message });
+      this.#tell(done, statusOf({ code: 'RESOURCE_EXHAUSTED', message, retryAfterMs: CROWDED_MS }));
+      return;
+    }
     const retryAfterMs = rate.take(workload.pod.uid);
     if (retryAfterMs > 0) {
       const message = 'this pod asks for certificates too often; keep the one that it has';
@@ -112,10 +119,7 @@ export class CertificateService {
       this.#tell(done, statusOf({ code: 'RESOURCE_EXHAUSTED', message, retryAfterMs }));
       return;
     }
-    if (this.#proven.add({ call, done, workload, provenAt: ticks() })) return;
-    const message = 'too many certificate requests wait; come back later';
-    observer.refused(workload, { field: 'queue', detail: message });
-    this.#tell(done, statusOf({ code: 'RESOURCE_EXHAUSTED', message, retryAfterMs: CROWDED_MS }));
+    this.#proven.add({ call, done, workload, provenAt: ticks() });
   }
 
   /** Each stage for all before the next one begins: the processor's caches then hold what it needs. */

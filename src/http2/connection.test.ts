@@ -332,6 +332,11 @@ describe('a violation ends the connection', () => {
       ENHANCE_YOUR_CALM,
       [open, frame(FrameType.CONTINUATION, 0, 1, Buffer.alloc(16_384))],
     ],
+    [
+      'headers in more than nine frames',
+      ENHANCE_YOUR_CALM,
+      [open, ...Array.from({ length: 9 }, () => frame(FrameType.CONTINUATION, 0, 1))],
+    ],
     ['PRIORITY of no stream', PROTOCOL_ERROR, [frame(FrameType.PRIORITY, 0, 0, Buffer.alloc(5))]],
     ['PRIORITY cut off', FRAME_SIZE_ERROR, [frame(FrameType.PRIORITY, 0, 1, Buffer.alloc(4))]],
     ['RST_STREAM cut off', FRAME_SIZE_ERROR, [frame(FrameType.RST_STREAM, 0, 1, Buffer.alloc(3))]],
@@ -405,7 +410,14 @@ describe('a flood ends the connection', () => {
     ['calls beyond those promised', (index) => headers(2 * index + 1)],
     [
       'empty CONTINUATION',
-      (index) => (index === 0 ? headers(1, CALL, 0) : frame(FrameType.CONTINUATION, 0, 1)),
+      (index) =>
+        index % 9 === 0
+          ? headers(2 * Math.floor(index / 9) + 1, CALL, 0)
+          : frame(
+              FrameType.CONTINUATION,
+              index % 9 === 8 ? Flag.END_HEADERS : 0,
+              2 * Math.floor(index / 9) + 1,
+            ),
     ],
   ])('%s', (_, make) => {
     const connection = started(silent);

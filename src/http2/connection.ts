@@ -2,6 +2,7 @@ import { Budget } from './budget.ts';
 import { Call, COMPRESSED, type Refusal } from './call.ts';
 import { ConnectionError, ErrorCode } from './errors.ts';
 import { FrameReader, type FrameSink } from './frame-reader.ts';
+import { checkFrame, protocolError } from './frame-rules.ts';
 import {
   Flag,
   FrameType,
@@ -42,7 +43,7 @@ export type ConnectionOptions = Pick<UnaryOptions, 'methods' | 'maxMessageBytes'
 };
 
 /** Calls of one connection at a time. */
-export const MAX_CALLS = 16;
+const MAX_CALLS = 16;
 const ANY_STREAM: number = 2 ** 31 - 1;
 /** What a client may leave unread of our answers. */
 const MAX_UNSENT_BYTES = 262_144;
@@ -59,15 +60,6 @@ const SETTINGS_SENT = 2;
 const malformedTimeout: Refusal = { code: Status.INTERNAL, details: 'grpc-timeout is malformed' };
 const handlerFailed: Refusal = { code: Status.INTERNAL, details: 'the server failed' };
 const tooLate: Refusal = { code: Status.DEADLINE_EXCEEDED, details: 'the deadline is over' };
-
-function protocolError(message: string): ConnectionError {
-  return new ConnectionError(ErrorCode.PROTOCOL_ERROR, message);
-}
-
-function frameSize(is: boolean): void {
-  if (!is)
-    throw new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, 'a frame of a length that its type does not have');
-}
 
 /** The server's side of HTTP/2 for unary calls, from the preface on: bytes come in, bytes go out. */
 export class Connection implements FrameSink {
@@ -166,6 +158,7 @@ export class Connection implements FrameSink {
       }
       this.#settingsCame = true;
     }
+    checkFrame(type, flags, stream, end - start);
     switch (type) {
       case FrameType.DATA:
         this.#data(flags, stream, bytes, start, end, lasting);
@@ -178,39 +171,28 @@ export class Connection implements FrameSink {
         if (this.#block.continuation(flags, bytes, start, end)) this.#blockCame(stream);
         break;
       case FrameType.SETTINGS:
-        this.#settings(flags, stream, bytes, start, end);
+        this.#settings(flags, bytes, start, end);
         break;
       case FrameType.WINDOW_UPDATE:
-        this.#windowUpdate(stream, bytes, start, end);
+        this.#windowUpdate(stream, bytes.readUInt32BE(start) & 0x7fffffff);
         break;
       case FrameType.RST_STREAM:
-        this.#resetCame(stream, end - start);
+        this.#resetCame(stream);
         break;
       case FrameType.PING:
-        if (stream !== 0) throw protocolError('PING is of no stream');
-        frameSize(end - start === 8);
         this.#spend(1);
         if ((flags & Flag.ACK) === 0) this.#sender.put(pingFrame(Flag.ACK, bytes.subarray(start, end)));
         break;
       case FrameType.GOAWAY:
-        if (stream !== 0) throw protocolError('GOAWAY is of no stream');
-        frameSize(end - start >= 8);
         this.#spend(1);
         this.#draining = true;
         break;
-      case FrameType.PUSH_PROMISE:
-        throw protocolError('a client promises nothing');
       default:
-        if (type === FrameType.PRIORITY) {
-          if (stream === 0) throw protocolError('PRIORITY is of a stream');
-          frameSize(end - start === 5);
-        }
         this.#spend(1);
     }
   }
 
   #data(flags: number, stream: number, bytes: Buffer, start: number, end: number, lasting: boolean): void {
-    if (stream === 0) throw protocolError('DATA is of a stream');
     const contentEndsAt = contentEnd(bytes, start, end, flags);
     const from = (flags & Flag.PADDED) === 0 ? start : start + 1;
     const last = (flags & Flag.END_STREAM) !== 0;
@@ -246,7 +228,6 @@ export class Connection implements FrameSink {
   }
 
   #headers(flags: number, stream: number, bytes: Buffer, start: number, end: number): void {
-    if (stream % 2 === 0) throw protocolError('the streams of clients have odd numbers');
     if (this.#block.headers(flags, stream, bytes, start, end)) this.#blockCame(stream);
     else this.#spend(1);
   }
@@ -388,11 +369,9 @@ export class Connection implements FrameSink {
     if (!ended) this.#streams.leave(stream);
   }
 
-  #settings(flags: number, stream: number, bytes: Buffer, start: number, end: number): void {
-    if (stream !== 0) throw protocolError('SETTINGS is of no stream');
+  #settings(flags: number, bytes: Buffer, start: number, end: number): void {
     this.#spend(1);
     if ((flags & Flag.ACK) !== 0) {
-      frameSize(end === start);
       if (this.#unacknowledged === 0) throw protocolError('SETTINGS were acknowledged that were not sent');
       this.#unacknowledged -= 1;
       return;
@@ -403,10 +382,8 @@ export class Connection implements FrameSink {
     this.#resumeAll();
   }
 
-  #windowUpdate(stream: number, bytes: Buffer, start: number, end: number): void {
-    frameSize(end - start === 4);
+  #windowUpdate(stream: number, increment: number): void {
     this.#spend(1);
-    const increment = bytes.readUInt32BE(start) & 0x7fffffff;
     if (stream === 0) {
       if (increment === 0) throw protocolError('WINDOW_UPDATE by nothing');
       this.#sender.grow(increment);
@@ -438,8 +415,7 @@ export class Connection implements FrameSink {
     if (call.unsent !== undefined && this.#sender.resume(call)) this.#finish(call);
   }
 
-  #resetCame(stream: number, length: number): void {
-    frameSize(length === 4);
+  #resetCame(stream: number): void {
     this.#mustBeKnown(stream);
     this.#spend(COST.reset);
     const call = this.#streams.open.get(stream);

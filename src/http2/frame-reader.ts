@@ -34,10 +34,6 @@ export class FrameReader {
     this.#sink = sink;
   }
 
-  get prefaceCame(): boolean {
-    return this.#prefaceBytes === PREFACE.length;
-  }
-
   /** Gives the sink nothing more, not even what is left of the piece. */
   stop(): void {
     this.#stopped = true;
@@ -46,7 +42,7 @@ export class FrameReader {
 
   /** @throws {ConnectionError} PROTOCOL_ERROR: no preface; FRAME_SIZE_ERROR; and what the sink throws */
   receive(piece: Buffer): void {
-    let at = this.prefaceCame ? 0 : this.#preface(piece);
+    let at = this.#prefaceBytes === PREFACE.length ? 0 : this.#preface(piece);
     while (at < piece.length && !this.#stopped) {
       if (this.#have > 0 || piece.length - at < FRAME_HEADER) {
         at = this.#gather(piece, at);

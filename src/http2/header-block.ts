@@ -4,6 +4,11 @@ import type { FieldSink, HeaderDecoder } from './header-decoder.ts';
 
 /** What a HEADERS and its CONTINUATIONs may carry together. */
 const MAX_ENCODED_BYTES = 16_384;
+/**
+ * Each one copies what came before it. All that may come fits into two, but for a client that cuts it small; and
+ * before a connection is decided, nothing else bounds them.
+ */
+const MAX_CONTINUATIONS = 8;
 
 /** Begins with the priority that is not used any more. */
 const PRIORITY_BYTES = 5;
@@ -28,6 +33,7 @@ export class HeaderBlock {
   #bytes: Buffer = Buffer.alloc(0);
   #start = 0;
   #end = 0;
+  #continuations = 0;
 
   /** @returns whether the block is whole */
   headers(flags: number, stream: number, bytes: Buffer, start: number, end: number): boolean {
@@ -43,6 +49,7 @@ export class HeaderBlock {
       return true;
     }
     this.stream = stream;
+    this.#continuations = 0;
     this.#bytes = Buffer.from(bytes.subarray(from, content));
     return false;
   }
@@ -51,6 +58,10 @@ export class HeaderBlock {
   continuation(flags: number, bytes: Buffer, start: number, end: number): boolean {
     if (this.#bytes.length + end - start > MAX_ENCODED_BYTES) {
       throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block of more than 16 KiB');
+    }
+    this.#continuations += 1;
+    if (this.#continuations > MAX_CONTINUATIONS) {
+      throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, 'a header block in more than nine frames');
     }
     this.#bytes = Buffer.concat([this.#bytes, bytes.subarray(start, end)]);
     if ((flags & Flag.END_HEADERS) === 0) return false;

@@ -5,7 +5,7 @@ import { decodeHuffman, HUFFMAN_SLACK } from './huffman.ts';
 import { STATIC_TABLE } from './static-table.ts';
 
 /** What the fields of one block may come to, counted as tables count them. */
-export const MAX_DECODED_BYTES = 16_384;
+const MAX_DECODED_BYTES = 16_384;
 
 /** Takes the fields of a block, in order. */
 export interface FieldSink {

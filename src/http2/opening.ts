@@ -85,7 +85,7 @@ export class Opening implements FrameSink {
   #keep(piece: Buffer): void {
     const length = this.#length + piece.length;
     if (length > this.#kept.length) {
-      const larger = Buffer.allocUnsafeSlow(Math.max(1_024, 2 * length));
+      const larger = Buffer.allocUnsafeSlow(Math.min(MAX_KEPT_BYTES, Math.max(1_024, 2 * length)));
       this.#kept.copy(larger, 0, 0, this.#length);
       this.#kept = larger;
     }

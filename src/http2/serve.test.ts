@@ -426,3 +426,58 @@ describe('a connection of ours', () => {
     expect(String(sent.at(-1)?.payload)).toContain('the message is of 1001 bytes; at most 1000 are taken');
   });
 });
+
+describe('who acknowledges our SETTINGS before they have left', () => {
+  const eager = Buffer.concat([START, headers(1, elsewhere, 5)]);
+
+  it('is handed over once they have, as Node aborts the process where two write to one TLS socket', async () => {
+    const socket = tlsClient(keys, await port({ handOver: nodeServer() }));
+    open.push({ close: () => socket.destroy() });
+    socket.write(eager);
+    let came = Buffer.alloc(0);
+    socket.on('data', (piece: Buffer) => {
+      came = Buffer.concat([came, piece]);
+    });
+    await expect
+      .poll(() => framesOf(came).some(({ type, stream }) => type === FrameType.HEADERS && stream === 1))
+      .toBe(true);
+  });
+
+  it('is handed over with all that came until then, and given up where they never leave', () => {
+    const timers = new Timers();
+    const received: Buffer[] = [];
+    const begin = (): { socket: Duplex; left: () => void } => {
+      let left: () => void = () => undefined;
+      const socket = new Duplex({
+        read: () => undefined,
+        write: (_bytes, _encoding, done) => {
+          left = done;
+        },
+      });
+      serveUnary(socket, {
+        methods: new Map([[ECHO, echo]]),
+        maxMessageBytes: 1_000,
+        maxConcurrentStreams: 256,
+        handOver: (_socket, bytes) => received.push(bytes),
+        failed: (error) => {
+          throw error;
+        },
+        after: timers.after,
+      });
+      socket.emit('data', eager);
+      return { socket, left: () => left() };
+    };
+    const { socket, left } = begin();
+    socket.emit('data', Buffer.from('more'));
+    expect(received).toEqual([]);
+    left();
+    const rest = Buffer.concat([PREFACE, SETTINGS, headers(1, elsewhere, 5), Buffer.from('more')]);
+    expect(received).toEqual([rest]);
+    expect(timers.waiting.size).toBe(0);
+
+    const stuck = begin().socket;
+    timers.fire();
+    expect(stuck.destroyed).toBe(true);
+    expect(received).toHaveLength(1);
+  });
+});

@@ -39,6 +39,10 @@ class ServedSocket implements UnaryConnection, Wire {
   #connection: Connection | undefined;
   /** Since when only the first request is missing. */
   #awaiting = false;
+  /** Our SETTINGS are no longer in this process. */
+  #settingsLeft = false;
+  /** Is handed over as soon as they are not. */
+  #theirs = false;
   #ended = false;
   #gone = false;
   #cancelTimer: () => void = () => undefined;
@@ -58,7 +62,10 @@ class ServedSocket implements UnaryConnection, Wire {
     socket.on('error', this.#lost);
     socket.on('close', this.#lost);
     this.#arm(OPENING_MS, () => this.destroy());
-    this.write(settingsFrame(Setting.MAX_CONCURRENT_STREAMS, options.maxConcurrentStreams));
+    socket.write(
+      settingsFrame(Setting.MAX_CONCURRENT_STREAMS, options.maxConcurrentStreams),
+      this.#settingsWent,
+    );
     if (socket.destroyed) this.#lost();
   }
 
@@ -107,11 +114,11 @@ class ServedSocket implements UnaryConnection, Wire {
   #open(opening: Opening, piece: Buffer): void {
     const verdict = opening.receive(piece);
     if (verdict === 'ours') this.#take(opening.received());
-    else if (verdict === 'theirs') this.#handOver(opening);
+    else if (verdict === 'theirs') this.#leaveTo(opening);
     else if (verdict === 'too-much') this.destroy();
     else if (opening.acknowledged && !this.#awaiting) {
       this.#awaiting = true;
-      this.#arm(FIRST_REQUEST_MS, () => this.#handOver(opening));
+      this.#arm(FIRST_REQUEST_MS, () => (this.#settingsLeft ? this.#handOver(opening) : this.destroy()));
     }
   }
 
@@ -130,6 +137,20 @@ class ServedSocket implements UnaryConnection, Wire {
     if (this.#ended || this.#gone) return;
     const nextMs = connection.checkSilence();
     if (nextMs > 0) this.#arm(nextMs, () => this.#watch(connection));
+  };
+
+  /**
+   * Not before our SETTINGS have left: a client may acknowledge them before they do, and Node's HTTP/2 aborts the
+   * process where it writes to a TLS socket that is writing already.
+   */
+  #leaveTo(opening: Opening): void {
+    this.#theirs = true;
+    if (this.#settingsLeft) this.#handOver(opening);
+  }
+
+  readonly #settingsWent = (error?: Error | null): void => {
+    this.#settingsLeft = true;
+    if (this.#theirs && this.#opening !== undefined && !error) this.#handOver(this.#opening);
   };
 
   #handOver(opening: Opening): void {
