@@ -1,5 +1,5 @@
 import type protobuf from 'protobufjs';
-import type { Attestor } from '../../src/attestation/index.ts';
+import type { Attestor, WorkloadWatch } from '../../src/attestation/index.ts';
 import type { AuditEvent } from '../../src/audit/index.ts';
 import type { Authority } from '../../src/authority/index.ts';
 import {
@@ -21,6 +21,7 @@ export function openCertificates(parts: {
   readonly authority: Authority;
   readonly schema: protobuf.Root;
   readonly attestor: Attestor;
+  readonly watch: WorkloadWatch;
   readonly witnesses: Witnesses;
   readonly rate: RequestRate;
   /** Of callers, by peer address. */
@@ -33,6 +34,7 @@ export function openCertificates(parts: {
   return new CertificateService({
     root: parts.schema,
     attest: (credentials) => attestCaller(attestation, credentials),
+    recheck: (workload) => parts.watch.recheck(workload),
     bundle: () => authority.bundle,
     sign: (requests) =>
       authority.issueForCsrs(

@@ -205,6 +205,7 @@ async function wire(
     authority,
     schema,
     attestor: bounded,
+    watch: attestor,
     witnesses,
     rate,
     callers,

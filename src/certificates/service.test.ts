@@ -46,6 +46,7 @@ function harness(options: Partial<CertificateServiceOptions> = {}): Harness {
   const service = new CertificateService({
     root,
     attest: async () => proven,
+    recheck: () => undefined,
     bundle: () => {
       throw new Error('not reached');
     },
@@ -315,6 +316,15 @@ describe('calls of one turn', () => {
     expect(log).not.toContain('issued uid-1');
   });
 
+  it('get nothing signed for those whose proof holds no more', async () => {
+    const quarantined = { ...refused.refusal, factor: 'quarantine', detail: 'cut off' } as const;
+    const { calls, log } = turn({ recheck: ({ pod }) => (pod.uid === 'uid-1' ? quarantined : undefined) });
+    const answers = await calls(...many(3));
+    expect(answers[1]).toEqual({ code: status.PERMISSION_DENIED, details: refused.refusal.publicMessage });
+    expect(log).toEqual(expect.arrayContaining(['sign 2', 'refused uid-1 proof', 'issued uid-0']));
+    expect(log).not.toContain('issued uid-1');
+  });
+
   it.each<[string, () => []]>([
     [
       'throws',
@@ -340,6 +350,7 @@ describe('calls of one turn', () => {
     const service = new CertificateService({
       root,
       attest: async () => proven,
+      recheck: () => undefined,
       bundle: () => authority.bundle,
       sign: signAll,
       validity: { minMs: 60_000, maxMs: 86_400_000, svidTtlMs: 3_600_000 },

@@ -124,8 +124,8 @@ export class CertificateService {
 
   /** Each stage for all before the next one begins: the processor's caches then hold what it needs. */
   #serve(cohort: readonly ProvenCall[]): void {
-    const present = cohort.filter((proven) => this.#isPresent(proven));
-    const requests = present.map((proven) => step(proven, () => this.#requestOf(proven)));
+    const still = cohort.filter((proven) => this.#stillMay(proven));
+    const requests = still.map((proven) => step(proven, () => this.#requestOf(proven)));
     const written = this.#sign(requests).map(({ proven, result }) =>
       result instanceof Error ? { proven, result } : step(proven, () => this.#write(proven, result)),
     );
@@ -139,9 +139,17 @@ export class CertificateService {
     for (const { done, answer } of answers) this.#tell(done, answer);
   }
 
-  #isPresent({ call, done }: ProvenCall): boolean {
-    if (!call.cancelled()) return true;
-    this.#tell(done, GONE);
+  /** Pods are deleted and quarantined meanwhile, and callers go away. */
+  #stillMay({ call, done, workload }: ProvenCall): boolean {
+    if (call.cancelled()) {
+      this.#tell(done, GONE);
+      return false;
+    }
+    const refusal = this.#options.recheck(workload);
+    if (refusal === undefined) return true;
+    const { code, detail, publicMessage: message } = refusal;
+    this.#options.observer.refused(workload, { field: 'proof', detail });
+    this.#tell(done, this.#options.statusOf({ code, message }));
     return false;
   }
 

@@ -1,13 +1,13 @@
 import type * as grpc from '@grpc/grpc-js';
 import type protobuf from 'protobufjs';
-import type { ProvenWorkload, Verdict } from '../attestation/index.ts';
+import type { ProvenWorkload, Refusal, Verdict } from '../attestation/index.ts';
 import type { IssuedChain } from '../authority/index.ts';
 import type { TrustBundle } from '../identity/index.ts';
 import type { RequestRate } from './request-rate.ts';
 import type { ValidityBounds } from './validity.ts';
 
-/** A field of the request that was not taken; `rate`: one too many of this pod; `queue`: of all. */
-export type RefusedField = 'message' | 'csr' | 'validity' | 'metadata' | 'rate' | 'queue';
+/** A field of the request that was not taken; `rate`: one too many of this pod; `queue`: of all; `proof`: holds no more. */
+export type RefusedField = 'message' | 'csr' | 'validity' | 'metadata' | 'rate' | 'queue' | 'proof';
 
 /** Why a proven workload gets no certificate for what it sent. */
 export interface RequestRefusal {
@@ -89,6 +89,8 @@ export interface CertificateServiceOptions {
   readonly root: protobuf.Root;
   /** Proves the caller, before anything of its message is read; tells of refusals itself. */
   readonly attest: (credentials: Credentials) => Promise<Verdict>;
+  /** Asked again right before it is signed for: what of its proof holds no more. Never throws. */
+  readonly recheck: (workload: ProvenWorkload) => Refusal | undefined;
   readonly bundle: () => TrustBundle;
   /** As `Authority.issueForCsrs`: what one fails by is in its place. */
   readonly sign: (requests: readonly SigningRequest[]) => readonly (IssuedChain | Error)[];
