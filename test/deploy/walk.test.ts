@@ -84,10 +84,13 @@ describe('the five minutes of docs/kubernetes.md', () => {
     const { stdout } = await sh('kubectl --namespace shop get ap');
     expect(stdout).toMatch(/PROGRAMMED.*\ncart-from-web .* True +True /u);
     const path = `{.status.conditions[?(@.type=="Programmed")].message}`;
-    const { stdout: message } = await sh(
-      `kubectl --namespace shop get ap cart-from-web --output 'jsonpath=${path}'`,
-    );
-    expect(message).toBe('1/1 proxies');
+    // A replica that has just started is heard of within its first seconds.
+    await waitFor('the word of the replica that cart is attached to', async () => {
+      const { stdout: message } = await sh(
+        `kubectl --namespace shop get ap cart-from-web --output 'jsonpath=${path}'`,
+      );
+      return message === '1/1 proxies' ? true : undefined;
+    });
     // All but its age.
     for (const line of stdout.trim().split('\n')) expect(page).toContain(line.replace(/\S+$/u, ''));
   });
