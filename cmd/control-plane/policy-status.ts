@@ -137,6 +137,7 @@ export class PolicyStatuses {
     if (this.#own === undefined) return;
     const all = new Map([...reports.others, [identity, this.#own]]);
     const silent = reports.silent('due');
+    const awaited = reports.awaited();
     for (const status of policies().filter(isOwn)) {
       if (!isOurs(status.namespace)) continue;
       const known = this.#own.policies.get(nameOf(status));
@@ -157,6 +158,7 @@ export class PolicyStatuses {
           progress,
           unseenBy,
           silent,
+          awaited,
         },
       };
     }

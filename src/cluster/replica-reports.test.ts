@@ -170,6 +170,7 @@ describe('the reports of others', () => {
     await until('the list', () => reports.others.size === 1);
     expect(reports.silent()).toEqual(['replica pod-r2 does not report']);
     expect(reports.silent('due')).toEqual([]);
+    expect(reports.awaited()).toEqual(['replica pod-r2 has not reported yet']);
     clockMs = 10_000;
     expect(reports.silent('due')).toEqual(['replica pod-r2 does not report']);
     await until('that it is told', () => silences.length === 1);
@@ -200,7 +201,7 @@ describe('the reports of others', () => {
     watch?.events({ type: 'DELETED', object: configMap('r1', 2) });
     await until('that it is gone', () => reports.others.size === 0);
     const line = 'replica pod-r1 does not report';
-    expect([reports.silent(), reports.silent('due')]).toEqual([[line], []]);
+    expect([reports.silent(), reports.silent('due'), reports.awaited()]).toEqual([[line], [], []]);
     clockMs = 30_000;
     expect([reports.silent(), reports.silent('due')]).toEqual([[line], [line]]);
   });

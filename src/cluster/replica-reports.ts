@@ -129,6 +129,18 @@ export class ReplicaReports {
     return lines;
   }
 
+  /** Who was never heard and may have the time to report yet, a line each: what they will say is not known. */
+  awaited(): readonly string[] {
+    const { pods } = this.#options;
+    const lines: string[] = [];
+    if (this.#unread !== undefined) lines.push('the reports of the other replicas have yet to be read');
+    if (pods.unknownSinceMs !== undefined) lines.push('which replicas there are is not known yet');
+    const reporting = new Set(this.#living().map(({ pod }) => pod));
+    for (const pod of pods.others.keys())
+      if (!reporting.has(pod) && !this.#wasHeard(pod)) lines.push(`replica ${pod} has not reported yet`);
+    return lines;
+  }
+
   /** What it has said would still count. */
   #wasHeard(pod: string): boolean {
     const atMs = this.#heard.get(pod);

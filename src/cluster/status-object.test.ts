@@ -10,6 +10,7 @@ const standing: Standing = {
   progress: { proxies: 2, current: 2 },
   unseenBy: [],
   silent: [],
+  awaited: [],
 };
 const theirs = { type: 'example.com/Audited', status: 'True' };
 

@@ -40,6 +40,7 @@ async function start(...names: readonly string[]): Promise<void> {
       progress: { proxies: 1, current: 1 },
       unseenBy: [],
       silent: [],
+      awaited: [],
     },
   }));
   server.answer = (asked) => {

@@ -16,6 +16,8 @@ export interface Standing {
   readonly unseenBy: readonly string[];
   /** Whose proxies nobody speaks for, a line each. */
   readonly silent: readonly string[];
+  /** Who has yet to speak for the first time, a line each. */
+  readonly awaited: readonly string[];
 }
 
 /**
@@ -30,7 +32,9 @@ export function conditionsOf(
   nowMs: number,
 ): readonly Condition[] {
   const { generation } = standing;
-  const found = [accepted(standing), programmed(standing), warning(standing)];
+  const said = before.find(({ type }) => type === 'Programmed');
+  const isProgrammed = said?.status === 'True' && said.observedGeneration === generation;
+  const found = [accepted(standing), programmed(standing, isProgrammed), warning(standing)];
   return found.flatMap((condition): Condition[] => {
     if (condition === undefined) return [];
     const [type, status, reason, message] = condition;
@@ -51,7 +55,8 @@ function accepted({ issues, lastGood }: Standing): Found {
   return ['Accepted', 'False', 'Invalid', `${kept}; ${lines(errors)}`];
 }
 
-function programmed({ issues, progress, unseenBy, silent }: Standing): Found {
+/** @param was whether this generation was programmed: a replica that comes later does not undo it */
+function programmed({ issues, progress, unseenBy, silent, awaited }: Standing, was: boolean): Found {
   const { proxies, current, rejected } = progress;
   const count = `${current}/${proxies} proxies`;
   if (issues.some(({ severity }) => severity === 'error'))
@@ -63,6 +68,8 @@ function programmed({ issues, progress, unseenBy, silent }: Standing): Found {
   if (current < proxies) return ['Programmed', 'False', 'Pending', count];
   if (silent.length > 0)
     return ['Programmed', 'Unknown', 'ReplicaSilent', `${count} that are known of; ${silent.join('; ')}`];
+  if (awaited.length > 0 && !was)
+    return ['Programmed', 'False', 'Pending', `${count} that are known of; ${awaited.join('; ')}`];
   if (proxies === 0) return ['Programmed', 'True', 'NoProxies', '0/0 proxies: no connected Envoy needs it'];
   return ['Programmed', 'True', 'Acknowledged', count];
 }

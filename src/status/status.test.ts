@@ -224,6 +224,7 @@ describe('conditionsOf', () => {
     progress: { proxies: 12, current: 12 },
     unseenBy: [],
     silent: [],
+    awaited: [],
   };
   const error = { severity: 'error', path: 'spec.rules[0]', message: 'wrong' } as const;
   const texts = (change: Partial<Standing>): string[] =>
@@ -254,6 +255,21 @@ describe('conditionsOf', () => {
     expect(texts({ progress: { proxies: 12, current: 11, rejected } })[1]).toBe(
       'Programmed=False Rejected: 11/12 proxies; shop/cart-0 refused it: no cluster',
     );
+  });
+
+  it('says of nothing new that it is enforced before every replica has spoken, and takes nothing back', () => {
+    const awaited = ['replica b has not reported yet'];
+    const none = { proxies: 0, current: 0 };
+    expect(texts({ awaited, progress: none })[1]).toBe(
+      'Programmed=False Pending: 0/0 proxies that are known of; replica b has not reported yet',
+    );
+    const before = conditionsOf(standing, [], 0);
+    expect(conditionsOf({ ...standing, awaited }, before, 5_000)).toEqual(before);
+    const next = conditionsOf({ ...standing, awaited, generation: 5 }, before, 5_000);
+    expect(next.find(({ type }) => type === 'Programmed')).toMatchObject({
+      status: 'False',
+      reason: 'Pending',
+    });
   });
 
   it('says what is wrong with one that is refused, and what holds instead', () => {
