@@ -38,6 +38,8 @@ afterAll(async () => world.dispose());
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'countersign-source-'));
+  // A test that failed halfway leaves it cut, and the others are to say nothing of that.
+  world.wire.mend();
   begin();
 });
 afterEach(async () => {
