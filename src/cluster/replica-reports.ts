@@ -9,7 +9,7 @@ import {
 } from '../kubernetes/index.ts';
 import { packReport, unpackReport, type Report } from '../status/index.ts';
 import { pause } from './pause.ts';
-import type { ReplicaPods } from './replica-pods.ts';
+import type { OtherReplica, ReplicaPods } from './replica-pods.ts';
 
 export interface ReplicaReportsOptions {
   readonly api: ApiServer;
@@ -116,9 +116,8 @@ export class ReplicaReports {
       lines.push('the reports of the other replicas cannot be read');
     if (pods.unknownSinceMs !== undefined && long(pods.unknownSinceMs))
       lines.push('which replicas there are is not known');
-    const reporting = new Set(this.#living().map(({ pod }) => pod));
-    for (const [pod, { sinceMs, lost }] of pods.others) {
-      if (reporting.has(pod) || !long(sinceMs)) continue;
+    for (const [pod, { sinceMs, lost }] of this.#unheard()) {
+      if (!long(sinceMs)) continue;
       // One that stops takes its report back before its pod is gone.
       if (when === 'due' && this.#wasHeard(pod)) continue;
       const advice = lost
@@ -135,10 +134,15 @@ export class ReplicaReports {
     const lines: string[] = [];
     if (this.#unread !== undefined) lines.push('the reports of the other replicas have yet to be read');
     if (pods.unknownSinceMs !== undefined) lines.push('which replicas there are is not known yet');
-    const reporting = new Set(this.#living().map(({ pod }) => pod));
-    for (const pod of pods.others.keys())
-      if (!reporting.has(pod) && !this.#wasHeard(pod)) lines.push(`replica ${pod} has not reported yet`);
+    for (const [pod] of this.#unheard())
+      if (!this.#wasHeard(pod)) lines.push(`replica ${pod} has not reported yet`);
     return lines;
+  }
+
+  /** The pods of other replicas that are there, and of which no report counts. */
+  #unheard(): readonly (readonly [string, OtherReplica])[] {
+    const reporting = new Set(this.#living().map(({ pod }) => pod));
+    return [...this.#options.pods.others].filter(([pod]) => !reporting.has(pod));
   }
 
   /** What it has said would still count. */
