@@ -19,8 +19,8 @@ export class Opening implements FrameSink {
   #kept: Buffer = Buffer.alloc(0);
   #length = 0;
   #ackEndsAt: number | undefined;
-  #verdict: Verdict = 'undecided';
-  #theirs = false;
+  /** Whose its first request is, once that has come. */
+  #owner: 'ours' | 'theirs' | undefined;
 
   constructor(isOurs: (path: string) => boolean) {
     this.#isOurs = isOurs;
@@ -40,8 +40,8 @@ export class Opening implements FrameSink {
       if (!(error instanceof ConnectionError)) throw error;
       return 'ours';
     }
-    if (this.#verdict === 'ours') return 'ours';
-    return this.#theirs && this.acknowledged ? 'theirs' : 'undecided';
+    if (this.#owner === 'theirs') return this.acknowledged ? 'theirs' : 'undecided';
+    return this.#owner ?? 'undecided';
   }
 
   /** All that came. */
@@ -63,7 +63,7 @@ export class Opening implements FrameSink {
       if (end === start) this.#ackEndsAt ??= this.#reader.position;
       return;
     }
-    if (this.#theirs) return;
+    if (this.#owner === 'theirs') return;
     this.#block.mustGoOn(type, stream);
     if (type !== FrameType.HEADERS && type !== FrameType.CONTINUATION) return;
     const whole =
@@ -77,9 +77,9 @@ export class Opening implements FrameSink {
     const head = new RequestHead();
     this.#block.decode(new HeaderDecoder(), head);
     if (head.path === undefined || this.#isOurs(head.path)) {
-      this.#verdict = 'ours';
+      this.#owner = 'ours';
       this.#reader.stop();
-    } else this.#theirs = true;
+    } else this.#owner = 'theirs';
   }
 
   #keep(piece: Buffer): void {
