@@ -1,4 +1,3 @@
-import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { MAX_MESSAGE_BYTES } from './call.ts';
 import { Connection, type Wire } from './connection.ts';
@@ -56,7 +55,6 @@ class ServedSocket implements UnaryConnection, Wire {
     this.#after = options.after ?? timerAfter;
     this.closed = new Promise((resolve) => (this.#resolve = resolve));
     this.#opening = new Opening((path) => options.methods.has(path));
-    if (socket instanceof Socket) socket.setNoDelay(true);
     socket.on('data', this.#received);
     socket.on('end', this.#lost);
     socket.on('error', this.#lost);

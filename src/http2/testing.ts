@@ -51,7 +51,7 @@ export async function startServer(keys: Keys, options: Defaults = {}): Promise<T
   const connections: UnaryConnection[] = [];
   const failures: unknown[] = [];
   const sockets = new Set<Duplex>();
-  const server = createServer({ ...keys, ALPNProtocols: ['h2'] }, (socket) => {
+  const server = createServer({ ...keys, ALPNProtocols: ['h2'], noDelay: true }, (socket) => {
     sockets.add(socket);
     connections.push(
       serveUnary(socket, {
